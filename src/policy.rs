@@ -1,0 +1,232 @@
+//! What the operator decides: [`CachePolicy`], its parts, and [`Behavior`]. Plain data.
+//!
+//! Every default is the safe one. A policy is checked once, by
+//! [`EdgeBuilder::build`](crate::EdgeBuilder::build).
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_edge::{CachePolicy, Ttl};
+//!
+//! let policy = CachePolicy {
+//!     ttl: Ttl { default: Some(Duration::from_secs(300)), ..Ttl::default() },
+//!     ..CachePolicy::default()
+//! };
+//! assert_eq!(policy.limits.variants, 8);
+//! ```
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::key::KeyPolicy;
+
+/// How one kind of object is cached. The first matching [`Behavior`] decides which policy applies.
+#[derive(Clone, Debug)]
+pub struct CachePolicy {
+    /// How long objects live.
+    pub ttl: Ttl,
+    /// Lifetimes for answers without a lifetime of their own, by exact status: how long a 404 or a
+    /// 503 is remembered. The lifetime an answer carries wins if it is longer. Empty by default.
+    pub error_ttl: Vec<(StatusCode, Duration)>,
+    /// Lifetimes guessed from `Last-Modified` when nothing else says (RFC 9111 §4.2.2).
+    pub heuristic: Heuristic,
+    /// When an object past its lifetime may still be served.
+    pub stale: Stale,
+    /// Which parts of a request make the cache key.
+    pub key: KeyPolicy,
+    /// Whether the viewer's `Cache-Control` is honoured.
+    pub request_directives: RequestDirectives,
+    /// What happens to answers that set a cookie.
+    pub set_cookie: SetCookie,
+    /// What happens to answers to requests with `Authorization`.
+    pub authorization: Authorization,
+    /// Bounds on what one request or one object may cost.
+    pub limits: Limits,
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self {
+            ttl: Ttl::default(),
+            error_ttl: Vec::new(),
+            heuristic: Heuristic::default(),
+            stale: Stale::default(),
+            key: KeyPolicy::default(),
+            request_directives: RequestDirectives::default(),
+            set_cookie: SetCookie::default(),
+            authorization: Authorization::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds on the time an object lives at the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// A lifetime the origin states is never taken as shorter than this.
+    pub min: Duration,
+    /// The lifetime of an object whose origin states none. `None` leaves it to [`Heuristic`].
+    pub default: Option<Duration>,
+    /// A lifetime is never taken as longer than this. A year by default.
+    pub max: Duration,
+    /// Lets `min` (and `default`) win over `no-store`, `no-cache` and `private`. Off by default:
+    /// turning it on can hand one viewer's answer to another.
+    pub override_origin: bool,
+}
+
+impl Default for Ttl {
+    fn default() -> Self {
+        Self {
+            min: Duration::ZERO,
+            default: None,
+            max: Duration::from_secs(31_536_000),
+            override_origin: false,
+        }
+    }
+}
+
+/// A lifetime guessed as a fraction of the object's age when it was fetched (RFC 9111 §4.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heuristic {
+    /// Percent of the time since `Last-Modified`; 0 turns the guess off. 10 by default.
+    pub percent: u8,
+    /// The longest guess. A day by default.
+    pub max: Duration,
+}
+
+impl Default for Heuristic {
+    fn default() -> Self {
+        Self {
+            percent: 10,
+            max: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// When a stale object may be served. A directive of the origin wins over these windows, and
+/// `must-revalidate`, `proxy-revalidate` and `no-cache` switch them off (RFC 9111 §4.2.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// Served while a fill refreshes it, where the origin gives no `stale-while-revalidate`. Zero by default.
+    pub while_revalidate: Duration,
+    /// Served instead of an error answer whose status is in `error_statuses`, where the origin gives no
+    /// `stale-if-error`. Zero by default.
+    pub if_error: Duration,
+    /// The statuses that count as an error (RFC 5861 §4). 500, 502, 503 and 504 by default.
+    pub error_statuses: Vec<StatusCode>,
+    /// Served when the origin cannot be reached at all. An hour by default.
+    pub if_disconnected: Duration,
+    /// After an origin failed, a stale object that may be served is served without asking again for this long.
+    /// Two seconds by default.
+    pub retry_after: Duration,
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self {
+            while_revalidate: Duration::ZERO,
+            if_error: Duration::ZERO,
+            error_statuses: vec![
+                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::BAD_GATEWAY,
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::GATEWAY_TIMEOUT,
+            ],
+            if_disconnected: Duration::from_secs(3600),
+            retry_after: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What becomes of `Cache-Control` in a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestDirectives {
+    /// Obeyed as RFC 9111 §5.2.1 describes.
+    #[default]
+    Honour,
+    /// Ignored, as most CDNs do: a viewer cannot make the edge ask the origin.
+    Ignore,
+}
+
+/// What becomes of an answer with `Set-Cookie`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetCookie {
+    /// It is handed to its viewer and not stored.
+    #[default]
+    DoNotStore,
+    /// It is stored without the cookie, and no viewer gets one.
+    Strip,
+    /// It is stored with the cookie, and every viewer gets it. Only for cookies that identify nobody.
+    Store,
+}
+
+/// What becomes of an answer to a request with `Authorization`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Authorization {
+    /// Stored only with `public`, `s-maxage` or `must-revalidate` (RFC 9111 §3.5).
+    #[default]
+    Explicit,
+    /// Never stored, and requests that carry it never get a stored answer.
+    Bypass,
+}
+
+/// Bounds on what one request or one object may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest body that is stored. `None` takes 64 MiB or an eighth of the edge's capacity, whichever is less.
+    pub object_size: Option<u64>,
+    /// Stored responses for one key that a `Vary` tells apart. 8 by default.
+    pub variants: usize,
+    /// Bytes of header names and values in a stored response. 32 KiB by default.
+    pub head_size: usize,
+    /// Header fields in a stored response. 128 by default.
+    pub head_fields: usize,
+    /// Ranges answered in one response; a request with more gets the whole body. 16 by default.
+    pub ranges: usize,
+    /// How long a request waits for the head of a fill that another request leads. 5 s by default.
+    pub follower_wait: Duration,
+    /// How many followers try in turn when the leader of a fill fails. 3 by default.
+    pub follower_retries: u8,
+    /// How long a key whose answer could not be stored is remembered, so that nobody queues behind it.
+    /// 120 s by default.
+    pub uncacheable_memo: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            object_size: None,
+            variants: 8,
+            head_size: 32 * 1024,
+            head_fields: 128,
+            ranges: 16,
+            follower_wait: Duration::from_secs(5),
+            follower_retries: 3,
+            uncacheable_memo: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A [`CachePolicy`] for the paths that match a pattern.
+///
+/// Behaviors are tried in the order they were added and the first match wins; the edge's own policy
+/// comes last. In a pattern `*` stands for any run of characters, `/` included, and `?` for exactly one.
+/// Patterns are matched against the raw path, case-sensitive, without the query.
+#[derive(Clone, Debug)]
+pub struct Behavior {
+    pub(crate) pattern: String,
+    pub(crate) policy: CachePolicy,
+}
+
+impl Behavior {
+    /// The policy for paths matching `pattern`, such as `/images/*` or `*.m3u8`.
+    pub fn new(pattern: impl Into<String>, policy: CachePolicy) -> Self {
+        Self {
+            pattern: pattern.into(),
+            policy,
+        }
+    }
+}

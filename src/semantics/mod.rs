@@ -1,0 +1,28 @@
+//! The rules of HTTP caching, as functions of values: no I/O, no clock, no store.
+//!
+//! Each file answers one question and names the section of the RFC it answers from. The service asks,
+//! in this order:
+//!
+//! | question | file |
+//! |---|---|
+//! | what does `Cache-Control` say? | [`directives`] |
+//! | may this response be stored? | [`storable`] |
+//! | how long does it live, how old is it? | [`freshness`] |
+//! | may this stored response answer this request? | [`reuse`] |
+//! | which of several stored responses? | [`vary`] |
+//! | how is it revalidated, and what does a 304 change? | [`validation`] |
+//! | what do the viewer's own conditions come to? | [`preconditions`] |
+//! | which bytes did the viewer ask for? | [`range`] |
+//! | what does a write make invalid? | [`writes`] |
+//! | which fields travel? | [`headers`] |
+
+pub mod directives;
+pub mod freshness;
+pub mod headers;
+pub mod preconditions;
+pub mod range;
+pub mod reuse;
+pub mod storable;
+pub mod validation;
+pub mod vary;
+pub mod writes;
