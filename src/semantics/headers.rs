@@ -1,24 +1,180 @@
 //! Which fields travel, and which stay on their connection? (RFC 9110 §7.6.1, RFC 9111 §3.1)
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
+use smallvec::SmallVec;
+
+/// Fields that are about one connection, or about a proxy on it. `Trailer` is among them because trailers are
+/// dropped, which RFC 9111 §3.1 allows; the `Proxy-` fields because that section forbids to store them.
+const HOP_BY_HOP: [HeaderName; 11] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that make a request conditional, partial or bigger than its head. A fill has no body, so nothing may
+/// announce one.
+const NOT_FOR_FILLS: [HeaderName; 8] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::RANGE,
+    header::EXPECT,
+    header::CONTENT_LENGTH,
+];
 
 /// Whether a field is about one connection only.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    let _ = name;
-    todo!()
+    HOP_BY_HOP.contains(name)
 }
 
 /// Removes hop-by-hop fields and those `Connection` nominates, except the ones it may not nominate away:
 /// `Host`, `Content-Length`, `Authorization`, `Cookie`, `Cache-Control`, `Vary`, `Set-Cookie` and the forwarding fields.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let _ = headers;
-    todo!()
+    // The names are copied out, since they are read from the map they are removed from.
+    let nominated: SmallVec<[HeaderName; 4]> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Whether `Connection` has no say over a field. RFC 9110 §7.6.1 bars a sender from nominating what is meant for
+/// every recipient; a client that does it anyway wants the origin to miss a field that the edge has acted on.
+fn is_protected(name: &HeaderName) -> bool {
+    const PROTECTED: [HeaderName; 10] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::CACHE_CONTROL,
+        header::VARY,
+        header::SET_COOKIE,
+        header::FORWARDED,
+        header::VIA,
+        HeaderName::from_static("x-real-ip"),
+    ];
+    PROTECTED.contains(name) || name.as_str().starts_with("x-forwarded-")
 }
 
 /// Makes a viewer's request head fit for a fill, whose answer is for everyone: no conditions, no range, no
 /// expectation, no body, no hop-by-hop fields.
 pub fn prepare_fill(headers: &mut HeaderMap) {
-    let _ = headers;
-    todo!()
+    strip_hop_by_hop(headers);
+    for name in &NOT_FOR_FILLS {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_is_about_the_connection_is_removed() {
+        // RFC 9110 §7.6.1, RFC 9111 §3.1
+        let mut headers = map(&[
+            ("connection", "close"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authorization", "Basic eA=="),
+            ("proxy-authentication-info", "x"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "x"),
+            ("etag", "\"a\""),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["etag"]);
+    }
+
+    #[test]
+    fn nominated_fields_go_and_protected_fields_stay() {
+        // RFC 9110 §7.6.1
+        for (connection, rest) in [
+            ("a, b", vec!["c", "cookie", "host", "x-forwarded-host"]),
+            ("A ,, c", vec!["b", "cookie", "host", "x-forwarded-host"]),
+            (
+                "host, Cookie, X-Forwarded-Host",
+                vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"],
+            ),
+            ("a b", vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"]),
+        ] {
+            let mut headers = map(&[
+                ("a", "1"),
+                ("a", "2"),
+                ("b", "1"),
+                ("c", "1"),
+                ("host", "example.com"),
+                ("cookie", "s=1"),
+                ("x-forwarded-host", "example.com"),
+                ("connection", connection),
+            ]);
+            strip_hop_by_hop(&mut headers);
+            assert_eq!(names(&headers), rest, "{connection}");
+        }
+    }
+
+    #[test]
+    fn nominations_add_up_over_lines() {
+        let mut headers = map(&[("connection", "a"), ("connection", "b"), ("a", "1"), ("b", "1")]);
+        strip_hop_by_hop(&mut headers);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_fill_asks_for_the_whole_response_unconditionally() {
+        let mut headers = map(&[
+            ("host", "example.com"),
+            ("accept", "*/*"),
+            ("cookie", "s=1"),
+            ("if-match", "*"),
+            ("if-none-match", "*"),
+            ("if-modified-since", "x"),
+            ("if-unmodified-since", "x"),
+            ("if-range", "x"),
+            ("range", "bytes=0-1"),
+            ("expect", "100-continue"),
+            ("content-length", "3"),
+            ("te", "trailers"),
+        ]);
+        prepare_fill(&mut headers);
+        assert_eq!(names(&headers), ["accept", "cookie", "host"]);
+    }
 }

@@ -10,6 +10,7 @@
 //! | how long does it live, how old is it? | [`freshness`] |
 //! | may this stored response answer this request? | [`reuse`] |
 //! | which of several stored responses? | [`vary`] |
+//! | do two requests ask for the same thing? | [`normal`] |
 //! | how is it revalidated, and what does a 304 change? | [`validation`] |
 //! | what do the viewer's own conditions come to? | [`preconditions`] |
 //! | which bytes did the viewer ask for? | [`range`] |
@@ -19,6 +20,7 @@
 pub mod directives;
 pub mod freshness;
 pub mod headers;
+pub mod normal;
 pub mod preconditions;
 pub mod range;
 pub mod reuse;

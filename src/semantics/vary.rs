@@ -1,12 +1,28 @@
 //! Which of several stored responses fits a request? (RFC 9111 §4.1)
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
+use smallvec::SmallVec;
+
+use super::normal::normal_form;
 
 /// The fields a response was chosen by, with the values its request had, in normal form.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Two of them are equal when they name the same fields with the same values, in whatever order and spelling.
+#[derive(Clone, Debug, Default)]
 pub struct Vary {
-    fields: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+    /// Ordered by name, each name once.
+    fields: Box<[Field]>,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    name: HeaderName,
+    /// In normal form; `None` when the request had no such field, which is not the same as an empty one.
+    value: Option<Box<[u8]>>,
+    /// The value as it was sent, if on one line and not in normal form. Most later requests spell it alike,
+    /// and one comparison of bytes spares them the normal form.
+    sent: Option<Box<[u8]>>,
 }
 
 /// `Vary` holds `*` or something that is not a field name: the response fits no other request.
@@ -19,14 +35,31 @@ impl Vary {
     /// # Errors
     /// When no later request can be known to match.
     pub fn new(response: &HeaderMap, request: &HeaderMap) -> Result<Self, VariesByAnything> {
-        let _ = (response, request);
-        todo!()
+        let mut names: SmallVec<[HeaderName; 4]> = SmallVec::new();
+        for line in response.get_all(header::VARY) {
+            for member in line
+                .as_bytes()
+                .split(|&byte| byte == b',')
+                .map(<[u8]>::trim_ascii)
+            {
+                match member {
+                    b"" => {}
+                    // `*` is a token, so it would pass for a field name.
+                    b"*" => return Err(VariesByAnything),
+                    _ => names.push(HeaderName::from_bytes(member).map_err(|_| VariesByAnything)?),
+                }
+            }
+        }
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        Ok(Self {
+            fields: names.into_iter().map(|name| Field::new(name, request)).collect(),
+        })
     }
 
     /// Whether a response that varied this way answers `request`.
     pub fn matches(&self, request: &HeaderMap) -> bool {
-        let _ = request;
-        todo!()
+        self.fields.iter().all(|field| field.matches(request))
     }
 
     /// Whether the response does not vary.
@@ -36,20 +69,227 @@ impl Vary {
 
     /// Appends the values that `request` has in these fields, so that two requests append the same bytes
     /// exactly when they fit the same response.
+    ///
+    /// Names and values are preceded by their length, so that nothing in one field reads like another.
     pub fn fingerprint(&self, request: &HeaderMap, out: &mut Vec<u8>) {
-        let _ = (request, out);
-        todo!()
+        let mut append = |bytes: &[u8]| {
+            out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            out.extend_from_slice(bytes);
+        };
+        for field in &self.fields {
+            append(field.name.as_str().as_bytes());
+            match normal_form(&field.name, request) {
+                None => append(b"-"),
+                Some(value) => {
+                    append(b"+");
+                    append(&value);
+                }
+            }
+        }
     }
 
     /// Bytes held on the heap.
     pub fn weight(&self) -> usize {
+        let length = |bytes: &Option<Box<[u8]>>| bytes.as_ref().map_or(0, |bytes| bytes.len());
         self.fields
             .iter()
-            .map(|(name, value)| {
-                size_of::<(HeaderName, Option<Box<[u8]>>)>()
-                    + name.as_str().len()
-                    + value.as_ref().map_or(0, |value| value.len())
+            .map(|field| {
+                size_of::<Field>() + field.name.as_str().len() + length(&field.value) + length(&field.sent)
             })
             .sum()
+    }
+}
+
+impl PartialEq for Vary {
+    fn eq(&self, other: &Self) -> bool {
+        // How the values were spelt is not part of what the response varied by.
+        self.fields
+            .iter()
+            .map(|field| (&field.name, &field.value))
+            .eq(other.fields.iter().map(|field| (&field.name, &field.value)))
+    }
+}
+
+impl Eq for Vary {}
+
+impl Field {
+    fn new(name: HeaderName, request: &HeaderMap) -> Self {
+        let value: Option<Box<[u8]>> = normal_form(&name, request).map(|value| value.as_slice().into());
+        let sent = only_line(&name, request)
+            .filter(|line| value.as_deref() != Some(*line))
+            .map(Into::into);
+        Self { name, value, sent }
+    }
+
+    fn matches(&self, request: &HeaderMap) -> bool {
+        if let Some(line) = only_line(&self.name, request)
+            && (self.sent.as_deref() == Some(line) || self.value.as_deref() == Some(line))
+        {
+            // A normal form is its own normal form, so the second comparison holds too.
+            return true;
+        }
+        normal_form(&self.name, request).as_deref() == self.value.as_deref()
+    }
+}
+
+/// A field's value, if it has exactly one line.
+fn only_line<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next()?;
+    lines.next().is_none().then_some(line.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HeaderValue;
+
+    use super::*;
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn map(lines: Lines) -> HeaderMap {
+        lines
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn vary(lines: &[&'static str], request: Lines) -> Result<Vary, VariesByAnything> {
+        let response = lines
+            .iter()
+            .map(|&line| (header::VARY, HeaderValue::from_static(line)))
+            .collect();
+        Vary::new(&response, &map(request))
+    }
+
+    #[test]
+    fn a_star_or_a_malformed_member_fits_no_other_request() {
+        // RFC 9111 §4.1, RFC 9110 §12.5.5
+        for lines in [
+            &["*"][..],
+            &["*, *"],
+            &["*", "*"],
+            &[", *"],
+            &["", "*"],
+            &["*, foo"],
+            &["foo, *"],
+            &["foo bar"],
+            &["foo;bar"],
+            &["\"foo\""],
+        ] {
+            assert_eq!(vary(lines, &[]), Err(VariesByAnything), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_selecting_fields_fits_every_request() {
+        for lines in [&[][..], &[""], &[" , ,"]] {
+            let vary = vary(lines, &[("foo", "1")]).unwrap();
+            assert!(vary.is_empty(), "{lines:?}");
+            assert!(vary.matches(&map(&[("foo", "2")])), "{lines:?}");
+            assert_eq!(vary.weight(), 0);
+        }
+    }
+
+    #[test]
+    fn a_request_matches_when_every_selecting_field_does() {
+        // RFC 9111 §4.1: stored `Vary`, its request, another request, whether that one matches.
+        let cases: &[(&[&str], Lines, Lines, bool)] = &[
+            (&["foo"], &[("foo", "1")], &[("foo", "1")], true),
+            (&["Foo"], &[("foo", "1")], &[("foo", "2")], false),
+            (&["foo"], &[("foo", "1")], &[], false),
+            (&["foo"], &[], &[("foo", "1")], false),
+            (&["foo"], &[], &[], true),
+            (&["foo"], &[("foo", "")], &[], false),
+            (&["foo"], &[], &[("foo", "")], false),
+            (&["foo"], &[("foo", "1")], &[("foo", "1"), ("bar", "2")], true),
+            (
+                &["foo, bar"],
+                &[("foo", "1"), ("bar", "2")],
+                &[("foo", "1")],
+                false,
+            ),
+            (
+                &["foo", "bar"],
+                &[("foo", "1"), ("bar", "2")],
+                &[("foo", "1")],
+                false,
+            ),
+            (&["foo, FOO"], &[("foo", "1")], &[("foo", "1")], true),
+            (&["foo"], &[("foo", "1, 2")], &[("foo", "1"), ("foo", "2")], true),
+            (&["foo"], &[("foo", "1"), ("foo", "2")], &[("foo", "1, 2")], true),
+            (&["foo"], &[("foo", "1,2")], &[("foo", " 1, 2 ")], true),
+            (&["foo"], &[("foo", "1")], &[("foo", "1"), ("foo", "2")], false),
+            (&["foo"], &[("foo", "1,2")], &[("foo", "2,1")], false),
+            (
+                &["accept-encoding"],
+                &[("accept-encoding", "gzip, br")],
+                &[("accept-encoding", "br,gzip")],
+                true,
+            ),
+            (
+                &["accept-encoding"],
+                &[("accept-encoding", "gzip, br")],
+                &[("accept-encoding", "gzip, br;q=0")],
+                false,
+            ),
+            (
+                &["accept-language"],
+                &[("accept-language", "en, de")],
+                &[("accept-language", "eN, De")],
+                true,
+            ),
+        ];
+        for &(lines, stored, presented, expected) in cases {
+            let vary = vary(lines, stored).unwrap();
+            let (stored, presented) = (map(stored), map(presented));
+            assert!(vary.matches(&stored), "{lines:?} {stored:?} matches itself");
+            assert_eq!(
+                vary.matches(&presented),
+                expected,
+                "{lines:?} {stored:?} {presented:?}"
+            );
+
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            vary.fingerprint(&stored, &mut one);
+            vary.fingerprint(&presented, &mut other);
+            assert_eq!(
+                one == other,
+                expected,
+                "fingerprint: {lines:?} {stored:?} {presented:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn order_and_spelling_of_the_field_do_not_count() {
+        let one = vary(&["a, b"], &[("a", "1, 2"), ("b", "3")]).unwrap();
+        let other = vary(&["B", "A, a"], &[("a", "1,2"), ("b", "3")]).unwrap();
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn nothing_in_one_field_reads_like_another_in_a_fingerprint() {
+        let vary = vary(&["a, b"], &[]).unwrap();
+        let requests: &[Lines] = &[
+            &[],
+            &[("a", "")],
+            &[("b", "")],
+            &[("a", "x")],
+            &[("b", "x")],
+            &[("a", "-")],
+            &[("a", "x"), ("b", "y")],
+            &[("a", "xy"), ("b", "")],
+            &[("a", ""), ("b", "xy")],
+        ];
+        let prints: std::collections::HashSet<Vec<u8>> = requests
+            .iter()
+            .map(|&request| {
+                let mut print = Vec::new();
+                vary.fingerprint(&map(request), &mut print);
+                print
+            })
+            .collect();
+        assert_eq!(prints.len(), requests.len());
     }
 }
