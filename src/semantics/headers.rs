@@ -1,7 +1,7 @@
 //! Which fields travel, and which stay on their connection? (RFC 9110 §7.6.1, RFC 9111 §3.1)
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 /// Fields that are about one connection, or about a proxy on it. `Trailer` is among them because trailers are
@@ -84,10 +84,15 @@ pub fn prepare_fill(headers: &mut HeaderMap) {
     }
 }
 
+/// The value of a field that has exactly one line.
+pub(super) fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next()?;
+    lines.next().is_none().then_some(line)
+}
+
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderValue;
-
     use super::*;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -1,9 +1,10 @@
 //! Which of several stored responses fits a request? (RFC 9111 §4.1)
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use super::headers::only_line;
 use super::normal::normal_form;
 
 /// The fields a response was chosen by, with the values its request had, in normal form.
@@ -115,14 +116,15 @@ impl Eq for Vary {}
 impl Field {
     fn new(name: HeaderName, request: &HeaderMap) -> Self {
         let value: Option<Box<[u8]>> = normal_form(&name, request).map(|value| value.as_slice().into());
-        let sent = only_line(&name, request)
+        let sent = only_line(request, &name)
+            .map(HeaderValue::as_bytes)
             .filter(|line| value.as_deref() != Some(*line))
             .map(Into::into);
         Self { name, value, sent }
     }
 
     fn matches(&self, request: &HeaderMap) -> bool {
-        if let Some(line) = only_line(&self.name, request)
+        if let Some(line) = only_line(request, &self.name).map(HeaderValue::as_bytes)
             && (self.sent.as_deref() == Some(line) || self.value.as_deref() == Some(line))
         {
             // A normal form is its own normal form, so the second comparison holds too.
@@ -132,17 +134,8 @@ impl Field {
     }
 }
 
-/// A field's value, if it has exactly one line.
-fn only_line<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<&'a [u8]> {
-    let mut lines = headers.get_all(name).iter();
-    let line = lines.next()?;
-    lines.next().is_none().then_some(line.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderValue;
-
     use super::*;
 
     type Lines = &'static [(&'static str, &'static str)];
