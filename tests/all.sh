@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Every check there is, in the order that fails fastest: `tests/all.sh`.
+#
+# Needs Rust (with rustfmt and clippy). On Debian it installs whatever else is missing, as root or by sudo.
+# Adding a check is adding a line at the end: step "what is checked" command arguments…
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+started=$SECONDS
+steps=0
+
+# Runs one check, says how long it took, and ends the run when it fails.
+step() {
+    local name=$1 from=$SECONDS status=0
+    shift
+    printf '\n==> %s\n' "$name"
+    # A child's status, rather than a function under `||`: that would switch `set -e` off inside the function.
+    set +e
+    (set -e; "$@")
+    status=$?
+    set -e
+    if ((status != 0)); then
+        printf '\nFAILED: %s (exit status %d, after %d s)\n' "$name" "$status" $((SECONDS - from)) >&2
+        exit 1
+    fi
+    printf '<== %s: ok, %d s\n' "$name" $((SECONDS - from))
+    steps=$((steps + 1))
+}
+
+as_root() {
+    if [[ $(id -u) == 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -- "$@"
+    else
+        echo "tests/all.sh: not root and no sudo; install by hand, then run again: $*" >&2
+        return 1
+    fi
+}
+
+# Installs the Debian packages whose command is missing, and starts none of their services: the tests run
+# their own nginx, with their own configuration and port.
+install_missing() {
+    local packages=() command package
+    while read -r command package; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || packages+=("$package")
+    done <<'NEEDED'
+cc gcc
+curl curl
+nginx nginx
+NEEDED
+    if ((${#packages[@]} == 0)); then
+        echo "nothing is missing"
+        return
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "tests/all.sh: no apt-get here; install by hand, then run again: ${packages[*]}" >&2
+        return 1
+    fi
+
+    # Debian asks policy-rc.d before it starts a service (invoke-rc.d(8)): 101 is no. One that is there stays.
+    local policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+        # In the step's own subshell, so it runs as soon as the step ends, however it ends.
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" libc6-dev
+}
+
+export PATH="$PATH:/usr/sbin:/sbin" # nginx is there, and not in every user's path
+export RUST_BACKTRACE=1
+
+step "system packages" install_missing
+step "formatting" cargo fmt --all --check
+step "clippy, warnings denied" cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+step "documentation, broken links denied" \
+    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
+step "tests" cargo test --workspace --locked
+step "edge server in front of nginx" \
+    cargo test --release --locked -p edge-server --test nginx -- --ignored
+
+printf '\ntests/all.sh: %d steps passed in %d s\n' "$steps" $((SECONDS - started))
