@@ -1,0 +1,205 @@
+//! Turns what the edge has into the response one viewer asked for: the viewer's conditions, the range, HEAD, `Age` and
+//! `Cache-Status`.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_RANGES, AGE, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use smallvec::SmallVec;
+
+use crate::body::{Body, Part, Source};
+use crate::edge::EdgeInner;
+use crate::outcome::Outcome;
+use crate::policy::CachePolicy;
+use crate::request::Facts;
+use crate::semantics::preconditions::{self, Verdict};
+use crate::semantics::range::{self, Selection};
+use crate::store::Head;
+
+/// What of a request shapes its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) facts: &'a Facts,
+    pub(crate) policy: &'a CachePolicy,
+}
+
+/// The response out of a head that may be shared and where its body comes from.
+pub(crate) fn shared<R>(
+    edge: &EdgeInner,
+    head: &Head,
+    source: Source,
+    length: Option<u64>,
+    view: View<'_>,
+    outcome: Outcome,
+    now: Duration,
+) -> Response<Body<R>> {
+    let mut headers = head.headers.clone();
+    let age = head.age(now).as_secs();
+    if age == 0 && !outcome.is_hit() && !outcome.collapsed {
+        // First-hand: no cache held it (RFC 9111 §5.1).
+        headers.remove(AGE);
+    } else if let Some(value) = headers.get_mut(AGE) {
+        *value = HeaderValue::from(age);
+    }
+    if let Some(value) = headers.get_mut(CACHE_STATUS) {
+        *value = status(edge, head.upstream_status.as_ref(), &outcome);
+    }
+    let facts = view.facts;
+    let (status, body) = if facts.conditional
+        && preconditions::evaluate(view.headers, head.status, &headers, head.received_wall) == Verdict::NotModified
+    {
+        preconditions::not_modified_fields(&mut headers);
+        // The viewer did not ask for the body, but the next one may.
+        let_run(source);
+        (StatusCode::NOT_MODIFIED, Body::empty())
+    } else if *view.method == Method::HEAD {
+        let_run(source);
+        (head.status, Body::empty())
+    } else if facts.range && head.status == StatusCode::OK && let Some(length) = length {
+        match range::select(view.headers, &headers, length, view.policy.limits.ranges) {
+            Selection::Whole => (head.status, Body::whole(source, Some(length))),
+            Selection::Unsatisfiable => {
+                unsatisfiable(&mut headers, length);
+                let_run(source);
+                (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
+            }
+            Selection::Parts(parts) => {
+                (StatusCode::PARTIAL_CONTENT, partial(edge, &mut headers, source, &parts, length))
+            }
+        }
+    } else {
+        (head.status, Body::whole(source, length))
+    };
+    finish(status, headers, body, outcome)
+}
+
+/// The origin's response, for the one who asked. `reduced` says that conditions and range were left out of the request, so
+/// that they are still to be applied.
+pub(crate) fn own<R>(
+    edge: &EdgeInner,
+    response: Response<R>,
+    view: View<'_>,
+    reduced: bool,
+    outcome: Outcome,
+) -> Response<Body<R>>
+where
+    R: http_body::Body,
+{
+    let (mut parts, body) = response.into_parts();
+    let length = body.size_hint().exact();
+    let mut response = if !reduced || parts.status != StatusCode::OK {
+        Response::from_parts(parts, Body::origin(body))
+    } else if view.facts.conditional
+        && preconditions::evaluate(view.headers, parts.status, &parts.headers, edge.clock.wall())
+            == Verdict::NotModified
+    {
+        preconditions::not_modified_fields(&mut parts.headers);
+        parts.status = StatusCode::NOT_MODIFIED;
+        Response::from_parts(parts, Body::empty())
+    } else if let (true, Some(length)) = (view.facts.range, length) {
+        match range::select(view.headers, &parts.headers, length, 1) {
+            Selection::Whole => Response::from_parts(parts, Body::origin(body)),
+            Selection::Unsatisfiable => {
+                unsatisfiable(&mut parts.headers, length);
+                parts.status = StatusCode::RANGE_NOT_SATISFIABLE;
+                Response::from_parts(parts, Body::empty())
+            }
+            Selection::Parts(ranges) => {
+                let range = ranges[0].clone();
+                single_range(&mut parts.headers, &range, length);
+                parts.status = StatusCode::PARTIAL_CONTENT;
+                Response::from_parts(parts, Body::cut(body, range))
+            }
+        }
+    } else {
+        Response::from_parts(parts, Body::origin(body))
+    };
+    let member = status(edge, None, &outcome);
+    response.headers_mut().append(CACHE_STATUS, member);
+    response.extensions_mut().insert(outcome);
+    response
+}
+
+/// A response that the edge makes up itself.
+pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -> Response<Body<R>> {
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_STATUS, status(edge, None, &outcome));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let text = match code {
+        StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
+        _ => "502: the origin gave no answer\n",
+    };
+    finish(code, headers, Body::full(Bytes::from_static(text.as_bytes())), outcome)
+}
+
+fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Outcome) -> Response<Body<R>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.extensions_mut().insert(outcome);
+    response
+}
+
+fn let_run(source: Source) {
+    if let Source::Fill(participant) = source {
+        participant.let_run();
+    }
+}
+
+fn unsatisfiable(headers: &mut HeaderMap, length: u64) {
+    headers.insert(CONTENT_RANGE, range::unsatisfied_range(length));
+    headers.remove(CONTENT_TYPE);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+}
+
+fn single_range(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
+    headers.insert(CONTENT_RANGE, range::content_range(range, length));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+}
+
+fn partial<R>(
+    edge: &EdgeInner,
+    headers: &mut HeaderMap,
+    source: Source,
+    parts: &[Range<u64>],
+    length: u64,
+) -> Body<R> {
+    headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
+    if let [range] = parts {
+        single_range(headers, range, length);
+        return Body::run(source, range.clone());
+    }
+    // A boundary that the content cannot foresee.
+    let seed = edge.hasher.hash_one(parts);
+    let framed = range::multipart(parts, length, headers.get(CONTENT_TYPE), seed);
+    headers.insert(CONTENT_TYPE, framed.content_type);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(framed.length));
+    let mut pieces = VecDeque::with_capacity(parts.len() * 2 + 1);
+    for (opening, range) in framed.openings.into_iter().zip(parts) {
+        pieces.push_back(Part::Frame(opening));
+        pieces.push_back(Part::Run(range.clone()));
+    }
+    pieces.push_back(Part::Frame(framed.closing));
+    Body::multipart(source, pieces, framed.length)
+}
+
+/// The value of `Cache-Status`: the upstream's members, then the edge's own (RFC 9211 §2).
+fn status(edge: &EdgeInner, upstream: Option<&HeaderValue>, outcome: &Outcome) -> HeaderValue {
+    use std::io::Write;
+
+    let mut value = SmallVec::<[u8; 128]>::new();
+    if let Some(upstream) = upstream {
+        value.extend_from_slice(upstream.as_bytes());
+        value.extend_from_slice(b", ");
+    }
+    value.extend_from_slice(edge.name.as_bytes());
+    write!(value, "{outcome}").expect("memory takes every write");
+    HeaderValue::from_bytes(&value).expect("a name checked when the edge was built, and tokens")
+}

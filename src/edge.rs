@@ -1,0 +1,342 @@
+//! An edge location: [`Edge`], and its builder.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Uri};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::ConfigError;
+use crate::fill::Registry;
+use crate::glob::Glob;
+use crate::invalidation::{Invalidator, Log, Scope, sweep};
+use crate::key::KeyBuf;
+use crate::layer::CacheLayer;
+use crate::observe::{Counters, Stats};
+use crate::policy::{Behavior, CachePolicy};
+use crate::request;
+use crate::store::{MemoryStore, Memos};
+
+/// One cache and all it remembers. Cheap to clone; every clone, and every layer made from one, shares the state.
+///
+/// ```
+/// use tower_edge::Edge;
+///
+/// # fn main() -> Result<(), tower_edge::ConfigError> {
+/// let edge = Edge::builder().name("fra-1").capacity(256 * 1024 * 1024).build()?;
+/// let layer = edge.layer();
+/// assert_eq!(edge.stats().requests, 0);
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Edge(pub(crate) Arc<EdgeInner>);
+
+/// The live state of an edge. Each part has this one owner.
+pub(crate) struct EdgeInner {
+    /// As it stands in `Cache-Status`: a token, or a quoted string.
+    pub(crate) name: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
+    policy: Arc<CachePolicy>,
+    pub(crate) https: bool,
+    pub(crate) store: MemoryStore,
+    pub(crate) memos: Memos,
+    pub(crate) fills: Arc<Registry>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) sweeper: sweep::Sweeper,
+    pub(crate) counters: Counters,
+    pub(crate) hasher: foldhash::quality::RandomState,
+    capacity: u64,
+    pub(crate) max_in_flight: u64,
+}
+
+impl Edge {
+    /// Starts the configuration of an edge.
+    pub fn builder() -> EdgeBuilder {
+        EdgeBuilder::default()
+    }
+
+    /// A layer that puts this edge in front of a service.
+    pub fn layer(&self) -> CacheLayer {
+        CacheLayer::from_edge(self.clone())
+    }
+
+    /// A handle that clears objects of this edge.
+    pub fn invalidator(&self) -> Invalidator {
+        Invalidator::new(self.clone())
+    }
+
+    /// What the edge has done, and what it holds.
+    pub fn stats(&self) -> Stats {
+        let (objects, bytes) = self.0.store.usage();
+        let (fills, bytes_in_flight) = self.0.fills.usage();
+        Stats { objects, bytes, fills, bytes_in_flight, ..self.0.counters.snapshot() }
+    }
+
+    pub(crate) fn invalidate(&self, scopes: impl IntoIterator<Item = Scope>) {
+        self.0.invalidate(scopes);
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+impl EdgeInner {
+    /// The policy of the first behavior that matches. A path that may mean another path to the origin matches none.
+    pub(crate) fn policy_for(&self, uri: &Uri) -> &Arc<CachePolicy> {
+        if !self.behaviors.is_empty() && !request::path_is_ambiguous(uri) {
+            for (pattern, policy) in &self.behaviors {
+                if pattern.matches(uri.path()) {
+                    return policy;
+                }
+            }
+        }
+        &self.policy
+    }
+
+    pub(crate) fn default_policy(&self) -> &CachePolicy {
+        &self.policy
+    }
+
+    /// The largest body that is stored under a policy.
+    pub(crate) fn max_object(&self, policy: &CachePolicy) -> u64 {
+        max_object(policy, self.capacity)
+    }
+
+    /// The URI's run of the keys of everything at `uri`.
+    pub(crate) fn uri_scope(&self, uri: &Uri, headers: &HeaderMap) -> Option<Scope> {
+        let key = KeyBuf::of_uri(uri, headers, self.https).ok()?;
+        Some(Scope::Uri(key.as_bytes().into()))
+    }
+
+    /// Puts rules in force, and has the objects they cover swept.
+    pub(crate) fn invalidate(self: &Arc<Self>, scopes: impl IntoIterator<Item = Scope>) {
+        self.log.append(scopes);
+        self.counters.invalidated();
+        sweep::start(self);
+    }
+}
+
+const MAX_OBJECT: u64 = 64 * 1024 * 1024;
+/// An object may take this part of the capacity, so that it cannot sweep out everything else.
+const OBJECT_SHARE: u64 = 8;
+/// Fills may hold this part of the capacity.
+const IN_FLIGHT_SHARE: u64 = 4;
+const MIN_CAPACITY: u64 = 64 * 1024;
+
+fn max_object(policy: &CachePolicy, capacity: u64) -> u64 {
+    policy.limits.object_size.unwrap_or(MAX_OBJECT.min(capacity / OBJECT_SHARE))
+}
+
+/// Configures an [`Edge`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before `build`"]
+pub struct EdgeBuilder {
+    name: String,
+    capacity: u64,
+    max_fills: u64,
+    https: bool,
+    policy: CachePolicy,
+    behaviors: Vec<Behavior>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for EdgeBuilder {
+    fn default() -> Self {
+        Self {
+            name: "tower-edge".into(),
+            capacity: 512 * 1024 * 1024,
+            max_fills: 1024,
+            https: false,
+            policy: CachePolicy::default(),
+            behaviors: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+impl EdgeBuilder {
+    /// The edge's name in `Cache-Status`, such as `fra-1`. `tower-edge` by default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Bytes the store may hold, heads and keys included. 512 MiB by default. Fills in flight may hold another quarter.
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// How many fills may run at a time; past that, requests are forwarded and not stored. 1024 by default.
+    pub fn max_fills(mut self, fills: u64) -> Self {
+        self.max_fills = fills;
+        self
+    }
+
+    /// The scheme of requests that do not say theirs (HTTP/1.1 in origin form) is `https`. Set it where the edge is
+    /// behind TLS.
+    pub fn https(mut self, https: bool) -> Self {
+        self.https = https;
+        self
+    }
+
+    /// The policy for paths that no behavior matches.
+    pub fn policy(mut self, policy: CachePolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Adds a behavior after those already there.
+    pub fn behavior(mut self, behavior: Behavior) -> Self {
+        self.behaviors.push(behavior);
+        self
+    }
+
+    /// Takes the time from `clock`. For tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Checks the configuration and builds the edge.
+    ///
+    /// # Errors
+    /// If a setting cannot work; the error names it.
+    pub fn build(self) -> Result<Edge, ConfigError> {
+        let name = cache_name(&self.name)?;
+        if self.capacity < MIN_CAPACITY {
+            return Err(ConfigError::new("capacity", format!("is under {MIN_CAPACITY} bytes")));
+        }
+        if self.max_fills == 0 {
+            return Err(ConfigError::new("max_fills", "is zero: nothing would ever be stored"));
+        }
+        let mut largest = check(&self.policy, self.capacity, "policy")?;
+        let mut behaviors = Vec::with_capacity(self.behaviors.len());
+        for Behavior { pattern, policy } in self.behaviors {
+            let place = format!("behavior {pattern:?}");
+            if !pattern.starts_with(['/', '*', '?']) {
+                return Err(ConfigError::new(place, "a pattern starts with '/', '*' or '?', or it matches no path"));
+            }
+            largest = largest.max(check(&policy, self.capacity, &place)?);
+            behaviors.push((Glob::new(&pattern), Arc::new(policy)));
+        }
+        let log = Arc::new(Log::default());
+        Ok(Edge(Arc::new(EdgeInner {
+            name,
+            clock: self.clock,
+            behaviors,
+            policy: Arc::new(self.policy),
+            https: self.https,
+            store: MemoryStore::new(self.capacity, largest),
+            memos: Memos::new(),
+            fills: Arc::new(Registry::new(Arc::clone(&log), self.max_fills)),
+            log,
+            sweeper: sweep::Sweeper::default(),
+            counters: Counters::default(),
+            hasher: foldhash::quality::RandomState::default(),
+            capacity: self.capacity,
+            max_in_flight: self.capacity / IN_FLIGHT_SHARE,
+        })))
+    }
+}
+
+/// The largest object a policy lets in, if the policy makes sense.
+fn check(policy: &CachePolicy, capacity: u64, place: &str) -> Result<u64, ConfigError> {
+    let wrong = |setting: &str, reason: String| Err(ConfigError::new(format!("{place}: {setting}"), reason));
+    let share = capacity / OBJECT_SHARE;
+    let object = max_object(policy, capacity);
+    if object > share {
+        let reason = format!("{object} bytes is over an eighth of the capacity ({share} bytes), so it could not be held");
+        return wrong("limits.object_size", reason);
+    }
+    if object == 0 {
+        return wrong("limits.object_size", "is zero".into());
+    }
+    if policy.ttl.min > policy.ttl.max {
+        return wrong("ttl.min", format!("{:?} is over ttl.max ({:?})", policy.ttl.min, policy.ttl.max));
+    }
+    if policy.limits.variants == 0 {
+        return wrong("limits.variants", "is zero".into());
+    }
+    if policy.heuristic.percent > 100 {
+        return wrong("heuristic.percent", format!("{} is over 100", policy.heuristic.percent));
+    }
+    if policy.limits.follower_wait == Duration::ZERO {
+        return wrong("limits.follower_wait", "is zero: nobody could share a fill".into());
+    }
+    Ok(object)
+}
+
+/// The name as an item of a structured field (RFC 9211 §2, RFC 9651 §3.3).
+fn cache_name(name: &str) -> Result<String, ConfigError> {
+    let token_char = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
+    if name.is_empty() || !name.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return Err(ConfigError::new("name", format!("{name:?} is not one or more visible ASCII characters")));
+    }
+    let token = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*') && name.chars().all(token_char);
+    Ok(if token { name.to_owned() } else { format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Limits, Ttl};
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused_by_name() {
+        let sized = |object_size| CachePolicy {
+            limits: Limits { object_size: Some(object_size), ..Limits::default() },
+            ..CachePolicy::default()
+        };
+        let backwards = CachePolicy {
+            ttl: Ttl { min: Duration::from_secs(2), max: Duration::from_secs(1), ..Ttl::default() },
+            ..CachePolicy::default()
+        };
+        let edge = || Edge::builder().capacity(8 << 20);
+        for (builder, setting) in [
+            (edge().name(""), "name"),
+            (edge().name("a\nb"), "name"),
+            (edge().capacity(1), "capacity"),
+            (edge().max_fills(0), "max_fills"),
+            (edge().policy(sized((1 << 20) + 1)), "policy: limits.object_size"),
+            (edge().policy(backwards), "policy: ttl.min"),
+            (edge().behavior(Behavior::new("/a", sized(0))), "behavior \"/a\": limits.object_size"),
+            (edge().behavior(Behavior::new("a", CachePolicy::default())), "behavior \"a\""),
+        ] {
+            assert_eq!(builder.build().unwrap_err().setting(), setting);
+        }
+        assert!(edge().policy(sized(1 << 20)).build().is_ok());
+    }
+
+    #[test]
+    fn a_name_is_a_token_or_a_string() {
+        for (name, item) in [("fra-1", "fra-1"), ("1a", "\"1a\""), ("my edge", "\"my edge\""), ("a\"b", "\"a\\\"b\"")] {
+            assert_eq!(cache_name(name).unwrap(), item);
+        }
+    }
+
+    #[test]
+    fn the_first_behavior_that_matches_decides() {
+        let named = |seconds| CachePolicy {
+            ttl: Ttl { default: Some(Duration::from_secs(seconds)), ..Ttl::default() },
+            ..CachePolicy::default()
+        };
+        let edge = Edge::builder()
+            .policy(named(0))
+            .behavior(Behavior::new("/a/*.png", named(1)))
+            .behavior(Behavior::new("/a/*", named(2)))
+            .build()
+            .unwrap();
+        for (path, seconds) in [("/a/x.png", 1), ("/a/x", 2), ("/b", 0), ("/a/../a/x", 0), ("/a/x%2f", 0)] {
+            let policy = edge.0.policy_for(&path.parse().unwrap());
+            assert_eq!(policy.ttl.default, Some(Duration::from_secs(seconds)), "{path}");
+        }
+    }
+}

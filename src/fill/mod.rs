@@ -1,0 +1,16 @@
+//! Fills: one exchange with the origin whose answer everyone waiting for it gets.
+//!
+//! - [`registry`]: who leads the fill of a key, and who joins it.
+//! - [`shared`]: the state a fill's task and its participants share. Participants wait for the head, then read the
+//!   body, each at its own pace; the task learns when nobody is left.
+//! - [`growing`]: the body while it arrives.
+//! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
+
+mod growing;
+mod registry;
+mod shared;
+mod task;
+
+pub(crate) use self::registry::{Lead, Registry, Turn, Wish};
+pub(crate) use self::shared::{Answer, Participant, Unshared};
+pub(crate) use self::task::{Exchange, LeaderAnswer, spawn, would_store};

@@ -1,0 +1,181 @@
+//! Who leads the fill of a key, and who joins it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use super::shared::{Fill, Participant};
+use crate::invalidation::{Log, Registration, Stamp};
+use crate::key::{CacheKey, KeyBuf};
+use crate::store::Stored;
+use crate::sync::Mutex;
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    fills: Mutex<HashMap<CacheKey, Arc<Fill>>>,
+    log: Arc<Log>,
+    /// Gives every fill its place in the order in which they began.
+    order: AtomicU64,
+    /// Fills that run, registered or not.
+    running: AtomicU64,
+    in_flight: Arc<AtomicU64>,
+    max_fills: u64,
+}
+
+/// What somebody who needs an answer does next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Asks the origin, for everyone.
+    Lead(Lead),
+    /// Waits for the one who does.
+    Follow(Participant),
+    /// The edge runs as many fills as it may.
+    Busy,
+    /// As many leaders have failed as may try.
+    Exhausted,
+}
+
+/// Who wants a fill, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// Joins only where the origin has not answered yet: the viewer asked for an answer made now.
+    pub(crate) unanswered: bool,
+    /// Leads without waiting for the answer.
+    pub(crate) background: bool,
+    /// The fill this request waited for failed: those who waited with it try in turn, this many in all.
+    pub(crate) retry: Option<(Chain, u8)>,
+}
+
+/// How many leaders have failed one after the other while the same requests waited.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chain(Arc<AtomicU8>);
+
+impl Chain {
+    /// Whether one more of those who waited may try. Counts the try.
+    pub(crate) fn try_again(&self, retries: u8) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tries| (tries < retries).then_some(tries + 1)).is_ok()
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(log: Arc<Log>, max_fills: u64) -> Self {
+        Self {
+            fills: Mutex::default(),
+            log,
+            order: AtomicU64::new(1),
+            running: AtomicU64::new(0),
+            in_flight: Arc::default(),
+            max_fills,
+        }
+    }
+
+    /// Joins the fill of a key or, where there is none that this request may have, begins one.
+    pub(crate) fn join_or_lead(self: &Arc<Self>, key: &KeyBuf, wish: &Wish) -> Turn {
+        let mut fills = self.fills.lock();
+        if let Some(fill) = fills.get(key.as_bytes()) {
+            let wanted = if wish.unanswered { fill.is_asking() } else { fill.is_joinable() };
+            // A fill that began before an invalidation is not for those who come after it (invariant 4).
+            if wanted && self.log.is_current(key.as_bytes(), &fill.stamp) {
+                return Turn::Follow(fill.participate());
+            }
+        }
+        let chain = match &wish.retry {
+            Some((chain, retries)) if !chain.try_again(*retries) => return Turn::Exhausted,
+            Some((chain, _)) => chain.clone(),
+            None => Chain::default(),
+        };
+        let key = key.to_key();
+        match self.begin(Some(key.clone()), chain, wish.background) {
+            Some(lead) => {
+                fills.insert(key, Arc::clone(&lead.fill));
+                Turn::Lead(lead)
+            }
+            None => Turn::Busy,
+        }
+    }
+
+    /// Begins a fill that nobody else joins.
+    pub(crate) fn lead_alone(self: &Arc<Self>) -> Option<Lead> {
+        self.begin(None, Chain::default(), false)
+    }
+
+    /// Joins a fill that is there, and begins none.
+    pub(crate) fn join(&self, key: &KeyBuf) -> Option<Participant> {
+        let fills = self.fills.lock();
+        let fill = fills.get(key.as_bytes())?;
+        (fill.is_joinable() && self.log.is_current(key.as_bytes(), &fill.stamp)).then(|| fill.participate())
+    }
+
+    fn begin(self: &Arc<Self>, key: Option<CacheKey>, chain: Chain, keep: bool) -> Option<Lead> {
+        if self.running.fetch_add(1, Ordering::Relaxed) >= self.max_fills {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let registration = self.log.register();
+        let order = self.order.fetch_add(1, Ordering::Relaxed);
+        let stamp = Stamp::new(registration.as_of());
+        let fill = Arc::new(Fill::new(stamp, order, chain, keep, Arc::clone(&self.in_flight)));
+        Some(Lead { fill, key, registry: Arc::clone(self), registration: Some(registration) })
+    }
+
+    /// Fills running, and bytes they hold.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        (self.running.load(Ordering::Relaxed), self.in_flight.load(Ordering::Relaxed))
+    }
+}
+
+/// The lead of a fill. Dropping it ends the fill for everyone, whatever has not ended by then, and takes it off the
+/// registry.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    pub(super) fill: Arc<Fill>,
+    key: Option<CacheKey>,
+    registry: Arc<Registry>,
+    registration: Option<Registration>,
+}
+
+impl Lead {
+    pub(crate) fn participate(&self) -> Participant {
+        self.fill.participate()
+    }
+
+    /// There is a stored response after all: whoever joined meanwhile has it.
+    pub(crate) fn found(self, stored: Arc<Stored>) {
+        self.fill.answer_stored(stored);
+    }
+
+    pub(crate) fn as_of(&self) -> u64 {
+        self.fill.stamp.as_of()
+    }
+
+    pub(super) fn is_current(&self, key: &[u8]) -> bool {
+        self.registry.log.is_current(key, &self.fill.stamp)
+    }
+
+    /// Nothing more will be published: nobody joins, and invalidations need not wait. False if that was known before.
+    pub(super) fn retire(&mut self) -> bool {
+        self.leave_registry();
+        self.registration.take().is_some()
+    }
+
+    /// Nobody finds this fill any more.
+    pub(super) fn leave_registry(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        let mut fills = self.registry.fills.lock();
+        if let Entry::Occupied(entry) = fills.entry(key)
+            && Arc::ptr_eq(entry.get(), &self.fill)
+        {
+            entry.remove();
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        // First off the registry, then told: a follower that is woken must not find this fill again.
+        self.leave_registry();
+        self.fill.abort();
+        self.registry.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,134 @@
+//! The authority of a request, in canonical form (RFC 9110 §4.2.3, §7.2).
+
+use http::header::{HOST, HeaderMap};
+use http::uri::{Scheme, Uri};
+
+use super::NoKey;
+
+/// The scheme and authority a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    pub(super) https: bool,
+    /// Not yet in lower case.
+    pub(super) host: &'a str,
+    /// `None` for the scheme's default.
+    pub(super) port: Option<u16>,
+}
+
+impl<'a> Target<'a> {
+    /// Reads the target from the URI (HTTP/2, absolute form) or from `Host` (origin form). Where both are there they
+    /// must agree: an origin might believe either.
+    pub(super) fn of(uri: &'a Uri, headers: &'a HeaderMap, default_https: bool) -> Result<Self, NoKey> {
+        let https = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(_) => return Err(NoKey::NotCanonical),
+            None => default_https,
+        };
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = match (hosts.next(), hosts.next()) {
+            (None, _) => None,
+            (Some(host), None) => Some(Self::parse(host.to_str().map_err(|_| NoKey::NotCanonical)?, https)?),
+            (Some(_), Some(_)) => return Err(NoKey::NotCanonical),
+        };
+        let authority = match uri.authority() {
+            Some(authority) => Some(Self::parse(authority.as_str(), https)?),
+            None => None,
+        };
+        match (authority, host) {
+            (Some(authority), Some(host)) if !authority.agrees(&host) => Err(NoKey::NotCanonical),
+            (Some(target), _) | (None, Some(target)) => Ok(target),
+            (None, None) => Err(NoKey::NotCanonical),
+        }
+    }
+
+    fn parse(authority: &'a str, https: bool) -> Result<Self, NoKey> {
+        let (host, port) = split_port(authority).ok_or(NoKey::NotCanonical)?;
+        let bracketed = host.starts_with('[');
+        let valid = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => true,
+            b'[' | b']' | b':' => bracketed,
+            _ => false,
+        };
+        if host.is_empty() || !host.bytes().all(valid) {
+            return Err(NoKey::NotCanonical);
+        }
+        let default = if https { 443 } else { 80 };
+        Ok(Self { https, host, port: port.filter(|port| *port != default) })
+    }
+
+    fn agrees(&self, other: &Target<'_>) -> bool {
+        self.host.eq_ignore_ascii_case(other.host) && self.port == other.port
+    }
+}
+
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host_end = match authority.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, rest) = authority.split_at_checked(host_end)?;
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Some((host, None)),
+        None => None,
+        // An empty port is the default one (RFC 3986 §3.2.3).
+        Some("") => Some((host, None)),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some((host, Some(port.parse().ok()?))),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(uri: &str, hosts: &[&str]) -> Result<(bool, String, Option<u16>), NoKey> {
+        let uri: Uri = uri.parse().unwrap();
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(HOST, host.parse().unwrap());
+        }
+        Target::of(&uri, &headers, false).map(|t| (t.https, t.host.to_ascii_lowercase(), t.port))
+    }
+
+    #[test]
+    fn authority_has_one_canonical_form() {
+        let plain = Ok((false, "a.example".to_owned(), None));
+        for (uri, hosts) in [
+            ("/x", &["a.example"][..]),
+            ("/x", &["A.Example"]),
+            ("/x", &["a.example:80"]),
+            ("/x", &["a.example:"]),
+            ("http://a.example/x", &[]),
+            ("http://a.example:80/x", &["A.EXAMPLE"]),
+        ] {
+            assert_eq!(target(uri, hosts), plain, "{uri} {hosts:?}");
+        }
+        assert_eq!(target("/x", &["a.example:8080"]), Ok((false, "a.example".into(), Some(8080))));
+        assert_eq!(target("https://a.example:443/", &[]), Ok((true, "a.example".into(), None)));
+        assert_eq!(target("https://a.example:80/", &[]), Ok((true, "a.example".into(), Some(80))));
+        assert_eq!(target("/", &["[::1]:8080"]), Ok((false, "[::1]".into(), Some(8080))));
+    }
+
+    #[test]
+    fn what_is_not_canonical_has_no_key() {
+        for (uri, hosts) in [
+            ("/x", &[][..]),
+            ("/x", &[""]),
+            ("/x", &["a.example", "a.example"]),
+            ("http://a.example/x", &["b.example"]),
+            ("http://a.example/x", &["a.example:81"]),
+            ("/x", &["a.example:port"]),
+            ("/x", &["a.example:99999"]),
+            ("/x", &["a.example:+80"]),
+            ("/x", &["user@a.example"]),
+            ("/x", &["a.example/evil"]),
+            ("/x", &["a.example, b.example"]),
+            ("/x", &["[::1"]),
+            ("/x", &["[::1]x"]),
+            ("ftp://a.example/x", &[]),
+        ] {
+            assert_eq!(target(uri, hosts), Err(NoKey::NotCanonical), "{uri} {hosts:?}");
+        }
+    }
+}

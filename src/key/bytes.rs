@@ -1,0 +1,319 @@
+//! The key as bytes: parts with their lengths in front.
+//!
+//! ```text
+//! scheme 1 | authority 4+n | path 4+n | query 1 or 1+4+n | more parts: tag 1, name 4+n, value 4+n …
+//! ^------------------- the URI --------------------^
+//!                          ^-- path and query ---^
+//! ```
+//! The part for the URI and the part for path and query are runs of their own, so that an invalidation can look them
+//! up as they stand.
+
+use std::borrow::Borrow;
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts;
+use smallvec::SmallVec;
+
+use super::authority::Target;
+use super::{KeyPolicy, NoKey, Select};
+use crate::request::Facts;
+
+/// A key on its way to the store: on the stack for requests of ordinary length.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyBuf(SmallVec<[u8; 128]>);
+
+/// A key that is kept. Equal, and of equal hash, to the [`KeyBuf`] with the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CacheKey(Box<[u8]>);
+
+const NO_QUERY: u8 = 0;
+const QUERY: u8 = 1;
+
+const FORWARDED: u8 = 1;
+const HEADER: u8 = 2;
+const COOKIE: u8 = 3;
+const CUSTOM: u8 = 4;
+const VARIANT: u8 = 5;
+
+/// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
+static EFFECTIVE_URI: [HeaderName; 5] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+];
+
+impl KeyBuf {
+    /// The key of a request in the form in which it is forwarded.
+    pub(crate) fn new(
+        request: &Parts,
+        facts: &Facts,
+        policy: &KeyPolicy,
+        default_https: bool,
+    ) -> Result<Self, NoKey> {
+        let mut key = Self::of_uri(&request.uri, &request.headers, default_https)?;
+        if facts.forwarding {
+            for name in &EFFECTIVE_URI {
+                for value in request.headers.get_all(name) {
+                    key.forwarding(name, value.as_bytes());
+                }
+            }
+        }
+        if let Some(select) = &policy.headers {
+            key.headers(&request.headers, select);
+        }
+        if policy.cookies.is_some() {
+            // What the rule leaves out is no longer in the request.
+            for cookies in request.headers.get_all(header::COOKIE) {
+                key.named(COOKIE, b"", cookies.as_bytes());
+            }
+        }
+        if let Some(custom) = &policy.custom {
+            for part in custom.parts(request).ok_or(NoKey::Bypass)? {
+                key.named(CUSTOM, b"", &part);
+            }
+        }
+        Ok(key)
+    }
+
+    /// The part of the key that names the URI alone.
+    pub(crate) fn of_uri(uri: &http::Uri, headers: &HeaderMap, default_https: bool) -> Result<Self, NoKey> {
+        let target = Target::of(uri, headers, default_https)?;
+        let path = uri.path();
+        if !path.starts_with('/') {
+            return Err(NoKey::NotCanonical);
+        }
+        let mut key = Self(SmallVec::new());
+        key.0.push(u8::from(target.https));
+        let at = key.0.len();
+        key.0.extend_from_slice(&[0; 4]);
+        key.0.extend_from_slice(target.host.as_bytes());
+        key.0[at + 4..].make_ascii_lowercase();
+        if let Some(port) = target.port {
+            key.0.push(b':');
+            key.0.extend_from_slice(&port.to_be_bytes());
+        }
+        let length = length_bytes(key.0.len() - at - 4);
+        key.0[at..at + 4].copy_from_slice(&length);
+        key.path_and_query(path, uri.query());
+        Ok(key)
+    }
+
+    /// Path and query as they stand in a key.
+    pub(crate) fn of_path(path: &str, query: Option<&str>) -> Self {
+        let mut key = Self(SmallVec::new());
+        key.path_and_query(path, query);
+        key
+    }
+
+    fn path_and_query(&mut self, path: &str, query: Option<&str>) {
+        self.part(path.as_bytes());
+        match query {
+            None => self.0.push(NO_QUERY),
+            Some(query) => {
+                self.0.push(QUERY);
+                self.part(query.as_bytes());
+            }
+        }
+    }
+
+    fn forwarding(&mut self, name: &HeaderName, value: &[u8]) {
+        if *name != header::FORWARDED {
+            return self.named(FORWARDED, name.as_str().as_bytes(), value);
+        }
+        // RFC 7239 §4: of the parameters only `host` and `proto` change the effective URI. Splitting without regard to
+        // quotes can only keep more apart, never put two requests together: what is between the separators stays.
+        for pair in value.split(|byte| matches!(byte, b';' | b',')) {
+            let pair = pair.trim_ascii();
+            let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+            if !name.eq_ignore_ascii_case(b"for") && !name.eq_ignore_ascii_case(b"by") {
+                self.named(FORWARDED, b"forwarded", pair);
+            }
+        }
+    }
+
+    fn headers(&mut self, headers: &HeaderMap, select: &Select) {
+        // Lines of one name keep their order; names are sorted, since their order says nothing.
+        let mut lines: SmallVec<[(&HeaderName, &http::HeaderValue); 8]> = headers
+            .iter()
+            .filter(|(name, _)| !super::rewrite::is_needed(name))
+            .filter(|(name, _)| select.takes(name.as_str().as_bytes(), <[u8]>::eq_ignore_ascii_case))
+            .collect();
+        lines.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        for (name, value) in lines {
+            self.named(HEADER, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+
+    /// The key of a fill for one variant: what the request has in the fields the response varies by.
+    pub(crate) fn for_variant(&self, fingerprint: &[u8]) -> Self {
+        let mut key = self.clone();
+        if !fingerprint.is_empty() {
+            key.named(VARIANT, b"", fingerprint);
+        }
+        key
+    }
+
+    fn named(&mut self, tag: u8, name: &[u8], value: &[u8]) {
+        self.0.push(tag);
+        self.part(name);
+        self.part(value);
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(&length_bytes(bytes.len()));
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn to_key(&self) -> CacheKey {
+        CacheKey(Box::from(self.0.as_slice()))
+    }
+}
+
+impl CacheKey {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+// `[u8]` and `Box<[u8]>` hash alike, so the store finds a `CacheKey` by the bytes of a `KeyBuf`.
+impl Borrow<[u8]> for CacheKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn length_bytes(length: usize) -> [u8; 4] {
+    // A head over 4 GiB does not exist: hyper stops at 400 KiB and `http` at 64 KiB for a URI.
+    u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn part_end(key: &[u8], at: usize) -> usize {
+    let length = key.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    at + 4 + length as usize
+}
+
+/// The run of a key that says path and query.
+pub(crate) fn path_part(key: &[u8]) -> &[u8] {
+    let start = part_end(key, 1);
+    key.get(start..uri_end(key, start)).unwrap_or_default()
+}
+
+/// The run of a key that says scheme, authority, path and query.
+pub(crate) fn uri_part(key: &[u8]) -> &[u8] {
+    key.get(..uri_end(key, part_end(key, 1))).unwrap_or(key)
+}
+
+fn uri_end(key: &[u8], path: usize) -> usize {
+    let query = part_end(key, path);
+    match key.get(query) {
+        Some(&QUERY) => part_end(key, query + 1),
+        _ => query + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::key::CustomKey;
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn key_with(policy: &KeyPolicy, uri: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+        let parts = parts(uri, headers);
+        let facts = Facts::read(&parts.method, &parts.headers);
+        KeyBuf::new(&parts, &facts, policy, false).unwrap().as_bytes().to_vec()
+    }
+
+    fn key(uri: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+        key_with(&KeyPolicy::default(), uri, headers)
+    }
+
+    #[test]
+    fn http1_and_http2_requests_have_the_same_key() {
+        assert_eq!(key("/a?b", &[("host", "X.example:80")]), key("http://x.example/a?b", &[]));
+    }
+
+    #[test]
+    fn requests_for_different_things_have_different_keys() {
+        let host = [("host", "a")];
+        let keys = [
+            key("/x", &host),
+            key("/x?", &host),
+            key("/x?a", &host),
+            key("/x/", &host),
+            key("/X", &host),
+            key("/%78", &host),
+            key("https://a/x", &[]),
+            key("/x", &[("host", "a:81")]),
+            key("/x", &[("host", "ab")]),
+            key("/x", &[("host", "a"), ("x-forwarded-host", "b")]),
+            key("/x", &[("host", "a"), ("x-forwarded-proto", "b")]),
+            key("/x", &[("host", "a"), ("forwarded", "host=b")]),
+            key("/x", &[("host", "a"), ("forwarded", "proto=https")]),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            for other in &keys[i + 1..] {
+                assert_ne!(one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn the_viewers_address_is_not_in_the_key() {
+        let plain = key("/x", &[("host", "a")]);
+        assert_eq!(plain, key("/x", &[("host", "a"), ("forwarded", "for=192.0.2.1")]));
+        assert_eq!(plain, key("/x", &[("host", "a"), ("x-forwarded-for", "192.0.2.1")]));
+    }
+
+    #[test]
+    fn path_and_uri_are_runs_of_the_key() {
+        let policy = KeyPolicy {
+            headers: Some(Select::Only(vec!["x-device".into()])),
+            custom: Some(CustomKey::new(|_| Some(vec![b"more".to_vec()]))),
+            ..KeyPolicy::default()
+        };
+        for uri in ["/a/b", "/a/b?", "/a/b?c=d"] {
+            let full = key_with(&policy, uri, &[("host", "h"), ("x-device", "tv")]);
+            let plain = key(uri, &[("host", "h")]);
+            assert_eq!(uri_part(&full), plain);
+            let uri: http::Uri = uri.parse().unwrap();
+            assert_eq!(path_part(&full), KeyBuf::of_path(uri.path(), uri.query()).as_bytes());
+        }
+    }
+
+    #[test]
+    fn chosen_headers_and_cookies_are_in_the_key() {
+        let policy = KeyPolicy {
+            headers: Some(Select::Only(vec!["X-Device".into()])),
+            cookies: Some(Select::All),
+            ..KeyPolicy::default()
+        };
+        let with = |headers: &[(&str, &str)]| key_with(&policy, "http://h/", headers);
+        assert_ne!(with(&[("x-device", "tv")]), with(&[("x-device", "phone")]));
+        assert_ne!(with(&[("x-device", "")]), with(&[]));
+        assert_ne!(with(&[("cookie", "a=1")]), with(&[("cookie", "a=2")]));
+        assert_eq!(with(&[("x-other", "1")]), with(&[]));
+    }
+
+    #[test]
+    fn a_custom_key_can_bypass() {
+        let policy = KeyPolicy { custom: Some(CustomKey::new(|_| None)), ..KeyPolicy::default() };
+        let parts = parts("http://h/", &[]);
+        let facts = Facts::read(&parts.method, &parts.headers);
+        assert_eq!(KeyBuf::new(&parts, &facts, &policy, false).unwrap_err(), NoKey::Bypass);
+    }
+}

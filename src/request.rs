@@ -1,0 +1,130 @@
+//! What the walk wants to know of a request, read in one pass over its fields.
+
+use http::header::HeaderMap;
+use http::{Method, Uri};
+
+/// What kind of request it is, as far as caching goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// GET or HEAD.
+    Read,
+    /// A method that changes the origin's state, or one nobody knows.
+    Write,
+    /// OPTIONS, TRACE, QUERY: safe, and not cached.
+    Other,
+    /// CONNECT, or a request that asks for another protocol.
+    Tunnel,
+}
+
+/// The fields of a request that matter to the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// `Cache-Control` or `Pragma`.
+    pub(crate) directives: bool,
+    /// `If-None-Match` or `If-Modified-Since`.
+    pub(crate) conditional: bool,
+    /// `If-Match` or `If-Unmodified-Since`: the origin's business (RFC 9111 §4.3.2).
+    pub(crate) origin_condition: bool,
+    pub(crate) range: bool,
+    pub(crate) authorization: bool,
+    /// A field from which the origin may take another effective URI.
+    pub(crate) forwarding: bool,
+    /// The request announces a body.
+    pub(crate) body: bool,
+    /// A field that some origins take for another method or URL.
+    pub(crate) override_field: bool,
+    pub(crate) event_stream: bool,
+    pub(crate) upgrade: bool,
+}
+
+impl Facts {
+    pub(crate) fn read(method: &Method, headers: &HeaderMap) -> Self {
+        let mut facts = Self { upgrade: *method == Method::CONNECT, ..Self::default() };
+        for (name, value) in headers {
+            match name.as_str() {
+                "cache-control" | "pragma" => facts.directives = true,
+                "if-none-match" | "if-modified-since" => facts.conditional = true,
+                "if-match" | "if-unmodified-since" => facts.origin_condition = true,
+                "range" => facts.range = true,
+                "authorization" | "proxy-authorization" => facts.authorization = true,
+                "forwarded" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port" | "x-forwarded-prefix" => {
+                    facts.forwarding = true;
+                }
+                "content-length" => facts.body |= value.as_bytes() != b"0",
+                "transfer-encoding" => facts.body = true,
+                "upgrade" => facts.upgrade = true,
+                "x-http-method-override" | "x-http-method" | "x-method-override" | "x-original-url"
+                | "x-rewrite-url" | "x-original-uri" | "x-original-host" => facts.override_field = true,
+                "accept" => facts.event_stream |= value.as_bytes().trim_ascii() == b"text/event-stream",
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    pub(crate) fn class(&self, method: &Method) -> Class {
+        if self.upgrade {
+            return Class::Tunnel;
+        }
+        match *method {
+            Method::GET | Method::HEAD => Class::Read,
+            _ if crate::semantics::writes::is_safe(method) => Class::Other,
+            _ => Class::Write,
+        }
+    }
+}
+
+/// Whether a path may mean another path to the origin: a rule that matches it as it stands cannot be trusted.
+pub(crate) fn path_is_ambiguous(uri: &Uri) -> bool {
+    let path = uri.path();
+    if !path.contains(['.', '%', '\\']) {
+        return false;
+    }
+    let lower = path.to_ascii_lowercase().replace("%2e", ".");
+    ["%2f", "%5c", "%00", "\\"].iter().any(|encoded| lower.contains(encoded))
+        || lower.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_method_and_upgrade_decide_the_class() {
+        for (method, upgrade, class) in [
+            ("GET", false, Class::Read),
+            ("HEAD", false, Class::Read),
+            ("POST", false, Class::Write),
+            ("PURGE", false, Class::Write),
+            ("get", false, Class::Write),
+            ("OPTIONS", false, Class::Other),
+            ("QUERY", false, Class::Other),
+            ("CONNECT", false, Class::Tunnel),
+            ("GET", true, Class::Tunnel),
+        ] {
+            let method: Method = method.parse().unwrap();
+            let mut headers = HeaderMap::new();
+            if upgrade {
+                headers.insert("upgrade", "websocket".parse().unwrap());
+            }
+            assert_eq!(Facts::read(&method, &headers).class(&method), class, "{method}");
+        }
+    }
+
+    #[test]
+    fn paths_that_mean_another_path_are_seen() {
+        for (path, ambiguous) in [
+            ("/a/b.html", false),
+            ("/a/..b/c", false),
+            ("/a%20b", false),
+            ("/a/../b", true),
+            ("/a/./b", true),
+            ("/a/%2E%2e/b", true),
+            ("/a%2Fb", true),
+            ("/a%5cb", true),
+            ("/a%00", true),
+        ] {
+            assert_eq!(path_is_ambiguous(&path.parse().unwrap()), ambiguous, "{path}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! [`Cache`]: the walk of one request.
+//!
+//! What can be decided at once is decided here, without a lock or a box: the method, the policy, the key, the lookup, a
+//! hit. What has to wait goes on in [`miss`] and [`write`].
+
+mod miss;
+mod write;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use tower::{BoxError, Service, ServiceExt};
+
+use self::miss::Miss;
+use crate::answer::{self, View};
+use crate::body::{Body, Source};
+use crate::edge::{Edge, EdgeInner};
+use crate::future::ResponseFuture;
+use crate::key::{self, KeyBuf, NoKey};
+use crate::lookup::{Look, Query, Use};
+use crate::outcome::{Detail, ForwardReason, Outcome};
+use crate::policy::{CachePolicy, RequestDirectives};
+use crate::request::{Class, Facts};
+use crate::semantics::directives::RequestCacheControl;
+
+/// An origin service with an edge in front. Made by [`CacheLayer`](crate::CacheLayer).
+///
+/// It is always ready: a hit does not wait for a busy origin, and a miss waits in its future. Its error is the origin's.
+/// Misses of GET are fetched by a task of their own, spawned on the tokio runtime the call is made in; outside one
+/// requests are forwarded and nothing is stored.
+#[derive(Clone, Debug)]
+pub struct Cache<S> {
+    edge: Edge,
+    origin: S,
+}
+
+impl<S> Cache<S> {
+    pub(crate) fn new(edge: Edge, origin: S) -> Self {
+        Self { edge, origin }
+    }
+
+    /// The origin service.
+    pub fn get_ref(&self) -> &S {
+        &self.origin
+    }
+
+    /// The edge in front of it.
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Cache<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    R: http_body::Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let facts = Facts::read(request.method(), request.headers());
+        match facts.class(request.method()) {
+            Class::Read => self.read(request, facts),
+            Class::Write => self.write(request, facts),
+            Class::Other => self.pass(request, facts, Outcome::forward(ForwardReason::Method)),
+            Class::Tunnel => {
+                let exchange = self.origin.clone().oneshot(request);
+                ResponseFuture::waiting(async move { Ok(exchange.await?.map(Body::origin)) })
+            }
+        }
+    }
+}
+
+impl<S> Cache<S> {
+    /// GET and HEAD.
+    fn read<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send + 'static,
+        B: http_body::Body + Send + 'static,
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
+    {
+        let bypass = Outcome::forward(ForwardReason::Bypass);
+        // What the key cannot tell apart is not cached: a body, a field some origins obey as another URL or method. The
+        // preconditions that protect a write are for the origin (RFC 9111 §4.3.2).
+        if facts.body
+            || facts.override_field
+            || facts.event_stream
+            || facts.origin_condition
+            || !request.body().is_end_stream()
+        {
+            return self.pass(request, facts, bypass.because(Detail::Untouched));
+        }
+        let edge = &self.edge.0;
+        let policy = edge.policy_for(request.uri());
+        let (mut parts, body) = request.into_parts();
+        key::rewrite(&mut parts, &policy.key);
+        let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
+            Ok(key) => key,
+            Err(no_key) => {
+                let outcome = match no_key {
+                    NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
+                    NoKey::Bypass => bypass,
+                };
+                return self.pass(Request::from_parts(parts, body), facts, outcome);
+            }
+        };
+        let control = request_control(&parts, &facts, policy);
+        let now = edge.clock.elapsed();
+        let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
+        match edge.look(query, now) {
+            Look::Answer { stored, use_ } => {
+                let outcome = use_.outcome(&stored, now);
+                edge.counters.answered(&outcome);
+                let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
+                let source = Source::Stored(Arc::clone(&stored));
+                let length = Some(stored.body.len());
+                let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
+                if let Use::Stale { refresh: true, .. } = use_ {
+                    let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
+                    miss.refresh(stored);
+                }
+                ResponseFuture::ready(response)
+            }
+            Look::Unsatisfiable => {
+                let outcome = Outcome::forward(ForwardReason::Miss).because(Detail::OnlyIfCached);
+                edge.counters.answered(&outcome);
+                ResponseFuture::ready(answer::made_up(edge, StatusCode::GATEWAY_TIMEOUT, outcome))
+            }
+            Look::Ask(ask) => {
+                let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
+                ResponseFuture::waiting(miss.run(ask))
+            }
+        }
+    }
+
+    /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
+    fn pass<B, R>(
+        &mut self,
+        request: Request<B>,
+        facts: Facts,
+        outcome: Outcome,
+    ) -> ResponseFuture<R, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Send + 'static,
+        R: http_body::Body + 'static,
+    {
+        let edge = Arc::clone(&self.edge.0);
+        let method = request.method().clone();
+        let exchange = self.origin.clone().oneshot(request);
+        ResponseFuture::waiting(async move {
+            edge.counters.answered(&outcome);
+            let response = exchange.await?;
+            Ok(passed(&edge, response, &method, &facts, outcome))
+        })
+    }
+}
+
+fn passed<R: http_body::Body>(
+    edge: &EdgeInner,
+    response: Response<R>,
+    method: &Method,
+    facts: &Facts,
+    outcome: Outcome,
+) -> Response<Body<R>> {
+    let none = http::HeaderMap::new();
+    let policy = edge.default_policy();
+    answer::own(edge, response, View { method, headers: &none, facts, policy }, false, outcome)
+}
+
+fn request_control(parts: &Parts, facts: &Facts, policy: &CachePolicy) -> RequestCacheControl {
+    if facts.directives && policy.request_directives == RequestDirectives::Honour {
+        RequestCacheControl::parse(&parts.headers)
+    } else {
+        RequestCacheControl::default()
+    }
+}

@@ -1,0 +1,163 @@
+//! The store in memory, on quick_cache: bounded by bytes, evicting what is least worth keeping.
+
+use std::sync::Arc;
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use super::slot::Slot;
+use super::stored::Stored;
+use crate::invalidation::Log;
+use crate::key::{CacheKey, KeyBuf};
+use crate::sync::Mutex;
+
+/// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
+const ADMITTED: u64 = 97;
+/// An object may take up to an eighth of a shard.
+const OBJECTS_A_SHARD: u64 = 8;
+/// What an object is taken to weigh on average, to size the tables.
+const TYPICAL_WEIGHT: u64 = 16 * 1024;
+const WRITERS: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    slots: Cache<CacheKey, Slot, ByWeight, foldhash::quality::RandomState>,
+    /// One writer at a time changes a key's slot; readers do not come here.
+    writers: Box<[Mutex<()>]>,
+    hasher: foldhash::quality::RandomState,
+    /// The heaviest slot the store admits.
+    max_slot: u64,
+}
+
+#[derive(Clone, Debug)]
+struct ByWeight;
+
+impl Weighter<CacheKey, Slot> for ByWeight {
+    fn weight(&self, key: &CacheKey, slot: &Slot) -> u64 {
+        slot.weight() + key.as_bytes().len() as u64
+    }
+}
+
+impl MemoryStore {
+    /// A store of `capacity` bytes that can hold an object of `max_object` bytes.
+    pub(crate) fn new(capacity: u64, max_object: u64) -> Self {
+        // quick_cache divides its capacity among shards and refuses what does not fit into one, so the largest object
+        // bounds how many shards there may be.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let fit = (capacity / (OBJECTS_A_SHARD * max_object.max(1))).max(1);
+        let shards = (1u64 << fit.ilog2()).min((cores * 4).next_power_of_two());
+        let items = (capacity / TYPICAL_WEIGHT).max(32 * shards);
+        let options = OptionsBuilder::new()
+            .shards(shards as usize)
+            .estimated_items_capacity(items as usize)
+            .weight_capacity(capacity)
+            .build()
+            .expect("every option is set");
+        let hasher = foldhash::quality::RandomState::default();
+        let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
+        let max_slot = slots.shard_capacity() / 100 * ADMITTED;
+        let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
+        Self { slots, writers, hasher, max_slot }
+    }
+
+    pub(crate) fn get(&self, key: &KeyBuf) -> Option<Slot> {
+        self.slots.get(key.as_bytes())
+    }
+
+    /// Adds a response, unless one is stored whose fill began later. At most `max_variants` stay.
+    ///
+    /// Only variants that the log allows are carried over: a sweep may already have passed the place where the slot is
+    /// put, and must be able to count on what it finds behind it.
+    pub(crate) fn insert(&self, key: &CacheKey, stored: Arc<Stored>, max_variants: usize, log: &Log) -> bool {
+        let _writer = self.writer(key);
+        let before = self.slots.peek(key.as_bytes());
+        let before = before.as_ref().map_or(&[][..], Slot::variants);
+        let before: Vec<_> =
+            before.iter().filter(|stored| log.is_current(key.as_bytes(), &stored.stamp)).cloned().collect();
+        let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
+        match Slot::with(&before, stored, max_variants, room) {
+            Some(slot) => {
+                self.slots.insert(key.clone(), slot);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes away the variants that an invalidation covers.
+    pub(crate) fn sweep(&self, key: &CacheKey, log: &Log) {
+        self.retain(key, |stored| log.is_current(key.as_bytes(), &stored.stamp));
+    }
+
+    /// Takes away one response, if it is still there.
+    pub(crate) fn remove(&self, key: &CacheKey, stored: &Arc<Stored>) {
+        self.retain(key, |other| !std::ptr::eq(other, &**stored));
+    }
+
+    fn retain(&self, key: &CacheKey, keep: impl Fn(&Stored) -> bool) {
+        let Some(seen) = self.slots.peek(key.as_bytes()) else { return };
+        if seen.variants().iter().all(|stored| keep(stored)) {
+            return;
+        }
+        let _writer = self.writer(key);
+        let Some(before) = self.slots.peek(key.as_bytes()) else { return };
+        match before.retain(keep) {
+            Some(slot) => self.slots.insert(key.clone(), slot),
+            None => drop(self.slots.remove(key.as_bytes())),
+        }
+    }
+
+    /// The keys stored, as far as they are when the iterator comes to them.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = CacheKey> + Send {
+        self.slots.iter().map(|(key, _)| key)
+    }
+
+    /// Keys stored, and bytes held.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        (self.slots.len() as u64, self.slots.weight())
+    }
+
+    fn writer(&self, key: &CacheKey) -> std::sync::MutexGuard<'_, ()> {
+        use std::hash::BuildHasher;
+        let at = self.hasher.hash_one(key.as_bytes()) as usize % self.writers.len();
+        self.writers[at].lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::test_support::{key, stored};
+
+    #[test]
+    fn the_largest_object_allowed_is_held() {
+        for (capacity, object) in [(64 << 20, 8 << 20), (1 << 30, 64 << 20), (1 << 30, 1 << 20), (8 << 20, 1 << 20)] {
+            let store = MemoryStore::new(capacity, object);
+            let key = key("http://a/large");
+            assert!(store.insert(&key.to_key(), stored(0, object as usize), 8, &Log::default()));
+            assert!(store.get(&key).is_some(), "{object} of {capacity}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_stays_within_the_capacity() {
+        let capacity = 4 << 20;
+        let store = MemoryStore::new(capacity, 64 << 10);
+        for n in 0..1_000 {
+            store.insert(&key(&format!("http://a/{n}")).to_key(), stored(n, 32 << 10), 8, &Log::default());
+        }
+        let (_, bytes) = store.usage();
+        assert!(bytes <= capacity && bytes > capacity / 2, "{bytes}");
+    }
+
+    #[test]
+    fn the_fill_that_began_later_wins() {
+        let store = MemoryStore::new(1 << 20, 1 << 10);
+        let key = key("http://a/");
+        assert!(store.insert(&key.to_key(), stored(2, 10), 8, &Log::default()));
+        assert!(!store.insert(&key.to_key(), stored(1, 20), 8, &Log::default()));
+        assert_eq!(store.get(&key).unwrap().variants()[0].body.len(), 10);
+        assert!(store.insert(&key.to_key(), stored(3, 30), 8, &Log::default()));
+        assert_eq!(store.get(&key).unwrap().variants()[0].body.len(), 30);
+    }
+}

@@ -1,0 +1,53 @@
+//! What the edge remembers: responses by key, weighed in the bytes they really hold.
+
+mod memo;
+mod memory;
+mod slot;
+mod stored;
+
+pub(crate) use self::memo::Memos;
+pub(crate) use self::memory::MemoryStore;
+pub(crate) use self::slot::Selected;
+pub(crate) use self::stored::{Blocks, Head, Stored};
+
+#[cfg(test)]
+mod test_support {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+    use smallvec::smallvec;
+
+    use super::{Blocks, Head, Stored};
+    use crate::key::KeyBuf;
+    use crate::semantics::freshness::{Source, Terms};
+
+    pub(super) fn key(uri: &str) -> KeyBuf {
+        KeyBuf::of_uri(&uri.parse().unwrap(), &HeaderMap::new(), false).unwrap()
+    }
+
+    pub(super) fn stored(order: u64, length: usize) -> Arc<Stored> {
+        let head = Head {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            upstream_status: None,
+            vary: Default::default(),
+            terms: Terms {
+                lifetime: Duration::from_secs(60),
+                source: Source::MaxAge,
+                initial_age: Duration::ZERO,
+                always_validate: false,
+                while_revalidate: Duration::ZERO,
+                if_error: Duration::ZERO,
+                if_disconnected: Duration::ZERO,
+                stale_forbidden: false,
+            },
+            received: Duration::ZERO,
+            received_wall: SystemTime::UNIX_EPOCH,
+            joinable: true,
+            order,
+        };
+        Arc::new(Stored::new(Arc::new(head), Blocks::new(smallvec![Bytes::from(vec![0; length])]), 0))
+    }
+}

@@ -1,0 +1,97 @@
+//! What a key holds: one response, or those that a `Vary` tells apart.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::stored::Stored;
+use crate::invalidation::Log;
+
+/// The variants of one key, newest first. Cloning one costs one count.
+#[derive(Clone, Debug)]
+pub(crate) enum Slot {
+    One(Arc<Stored>),
+    Many(Arc<[Arc<Stored>]>),
+}
+
+/// What a slot has for a request.
+#[derive(Debug)]
+pub(crate) enum Selected {
+    Variant(Arc<Stored>),
+    /// There are variants, and none is for this request.
+    Other,
+    /// Nothing that may still be used.
+    Nothing,
+}
+
+impl Slot {
+    fn new(mut variants: Vec<Arc<Stored>>) -> Option<Self> {
+        match variants.len() {
+            0 => None,
+            1 => variants.pop().map(Self::One),
+            _ => Some(Self::Many(variants.into())),
+        }
+    }
+
+    /// The variants `before` that no invalidation covers, and one more response; `None` if that one is older than what
+    /// it would replace, or does not fit.
+    pub(super) fn with(before: &[Arc<Stored>], stored: Arc<Stored>, max_variants: usize, room: u64) -> Option<Self> {
+        let same = |other: &Arc<Stored>| other.head.vary == stored.head.vary;
+        let newer = |other: &Arc<Stored>| other.head.order > stored.head.order;
+        if stored.weight() > room || before.iter().any(|other| same(other) && newer(other)) {
+            return None;
+        }
+        let mut variants: Vec<_> = before.iter().filter(|other| !same(other)).cloned().collect();
+        variants.push(stored);
+        variants.sort_by_key(|variant| std::cmp::Reverse(variant.head.order));
+        variants.truncate(max_variants.max(1));
+        while variants.iter().map(|variant| variant.weight()).sum::<u64>() > room {
+            variants.pop();
+        }
+        Self::new(variants)
+    }
+
+    pub(super) fn retain(&self, keep: impl Fn(&Stored) -> bool) -> Option<Self> {
+        Self::new(self.variants().iter().filter(|stored| keep(stored)).cloned().collect())
+    }
+
+    pub(crate) fn variants(&self) -> &[Arc<Stored>] {
+        match self {
+            Self::One(stored) => std::slice::from_ref(stored),
+            Self::Many(stored) => stored,
+        }
+    }
+
+    pub(super) fn weight(&self) -> u64 {
+        self.variants().iter().map(|stored| stored.weight()).sum()
+    }
+
+    /// The newest variant for a request, of those that no invalidation covers. Each is judged by its own `Vary`
+    /// (RFC 9111 §4.1); one that does not vary gives way to one that does and matches.
+    pub(crate) fn select(&self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
+        if let Self::One(stored) = self {
+            return match log.is_current(key, &stored.stamp) {
+                false => Selected::Nothing,
+                true if stored.head.vary.matches(request) => Selected::Variant(Arc::clone(stored)),
+                true => Selected::Other,
+            };
+        }
+        let mut selected = Selected::Nothing;
+        for stored in self.variants() {
+            if !log.is_current(key, &stored.stamp) {
+                continue;
+            }
+            match &selected {
+                Selected::Variant(_) if stored.head.vary.is_empty() => {}
+                _ if !stored.head.vary.matches(request) => {
+                    if matches!(selected, Selected::Nothing) {
+                        selected = Selected::Other;
+                    }
+                }
+                Selected::Variant(best) if !best.head.vary.is_empty() => {}
+                _ => selected = Selected::Variant(Arc::clone(stored)),
+            }
+        }
+        selected
+    }
+}
