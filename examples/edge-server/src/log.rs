@@ -1,5 +1,7 @@
 //! Tracing output on standard error: `RUST_LOG` chooses, `info` is the default.
 
+use std::io::{self, IsTerminal};
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -9,6 +11,7 @@ pub(crate) fn start() {
         .from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
         .init();
 }

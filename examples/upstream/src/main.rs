@@ -1,7 +1,8 @@
 //! An edge in front of a plain HTTP site: `upstream http://127.0.0.1:3000 [127.0.0.1:8080]`.
 //!
 //! Any client that is a `tower::Service` can be the origin. The one here is hyper-util's, with its pool of
-//! connections; `edge-server` shows what else a server on the open net needs.
+//! connections. An origin that fails ends the viewer's connection here: `edge-server` shows what a server on the
+//! open net needs besides.
 
 use std::env;
 use std::error::Error;
@@ -10,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper::http::uri::{Authority, Parts, Scheme};
 use hyper::server::conn::http1;
-use hyper::{Request, Uri, Version};
+use hyper::{Request, Response, Uri, Version};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -36,6 +37,10 @@ async fn main() -> Result<(), AnyError> {
     let site = ServiceBuilder::new()
         .layer(edge.layer())
         .map_request(move |request| to_origin(request, &origin))
+        .map_response(|mut response: Response<Incoming>| {
+            strip_hop_by_hop(response.headers_mut());
+            response
+        })
         .service(client);
 
     let listener = TcpListener::bind(listen).await?;

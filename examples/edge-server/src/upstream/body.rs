@@ -20,6 +20,10 @@ impl Count {
     pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 pin_project! {
@@ -48,7 +52,7 @@ impl<B: Body> Body for Counted<B> {
         let this = self.project();
         let frame = this.body.poll_frame(cx);
         if frame.is_ready() {
-            this.count.0.fetch_add(1, Ordering::Relaxed);
+            this.count.add();
         }
         frame
     }
@@ -142,6 +146,55 @@ impl<E: Error + 'static> Error for PacedError<E> {
         match self {
             Self::Body(error) => Some(error),
             Self::BetweenBytesTime => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream::{self, Stream};
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(15);
+
+    fn trickle(pause: Duration) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
+        stream::unfold((), move |()| async move {
+            sleep(pause).await;
+            Some((Ok(Frame::data(Bytes::from_static(b"x"))), ()))
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_goes_on() {
+        let mut body = Box::pin(Paced::new(
+            StreamBody::new(trickle(LIMIT - Duration::from_secs(1))),
+            LIMIT,
+        ));
+        for _ in 0..10 {
+            body.frame().await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_falls_silent_is_an_error() {
+        let mut body = Box::pin(Paced::new(StreamBody::new(trickle(LIMIT * 2)), LIMIT));
+        let start = Instant::now();
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, PacedError::BetweenBytesTime));
+        assert_eq!(start.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_its_reader_takes_does_not_count() {
+        let mut body = Box::pin(Paced::new(StreamBody::new(trickle(LIMIT / 2)), LIMIT));
+        for _ in 0..3 {
+            body.frame().await.unwrap().unwrap();
+            sleep(LIMIT * 3).await;
         }
     }
 }

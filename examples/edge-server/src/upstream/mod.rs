@@ -32,6 +32,7 @@ const BETWEEN_BYTES_TIME: Duration = Duration::from_secs(15);
 /// Less than the 5 s after which common servers close an idle connection, so that a request is not sent into
 /// a connection that is just being closed.
 const IDLE_TIME: Duration = Duration::from_secs(4);
+const IDLE_CONNECTIONS: usize = 256;
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// A service that asks the origin.
@@ -55,6 +56,7 @@ where
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http1_max_buf_size(HEAD_BYTES)
             .build(connector);
         Self {
@@ -142,5 +144,38 @@ where
             Err(_) if sent.get() != before => before = sent.get(),
             Err(_) => return Err(OriginError::FirstByteTime),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_stays_silent_is_given_up_in_time() {
+        let start = Instant::now();
+        let error = first_byte(pending(), &Count::default()).await.unwrap_err();
+        assert_eq!(error.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(start.elapsed(), FIRST_BYTE_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_take_longer_while_it_moves() {
+        let start = Instant::now();
+        let sent = Count::default();
+        let upload = async {
+            for _ in 0..10 {
+                sleep(FIRST_BYTE_TIME / 2).await;
+                sent.add();
+            }
+            pending().await
+        };
+        first_byte(upload, &sent).await.unwrap_err();
+        assert!(start.elapsed() > FIRST_BYTE_TIME * 5);
+        assert!(start.elapsed() <= FIRST_BYTE_TIME * 7);
     }
 }

@@ -1,8 +1,10 @@
 //! What the command line promises.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 
-use crate::support::{Edge, run};
+use crate::support::{Edge, read_head, run};
 
 #[test]
 fn a_wrong_flag_or_value_is_one_line_and_status_2() {
@@ -47,12 +49,19 @@ fn an_address_in_use_is_one_line_and_status_2() {
 
 #[cfg(unix)]
 #[test]
-fn sigterm_ends_it_in_good_order() {
+fn a_signal_lets_running_requests_end() {
     let mut edge = Edge::start(&[]);
-    assert!(edge.get("/", "").starts_with("HTTP/1.1 200"));
-    let killed = std::process::Command::new("kill")
-        .arg(edge.id().to_string())
-        .status();
+    let mut stream = edge.connect();
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: site\r\n\r\n")
+        .unwrap();
+    let head = read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+
+    let killed = Command::new("kill").arg(edge.id().to_string()).status();
     assert!(killed.unwrap().success());
+    let mut body = String::new();
+    stream.read_to_string(&mut body).unwrap();
+    assert!(body.contains("line 10 of 10"), "{body}");
     assert_eq!(edge.wait(), Some(0));
 }

@@ -1,5 +1,7 @@
 //! The edge server as its users meet it: started as a process, talked to over TCP.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod demo;
 mod flags;
 mod support;

@@ -229,6 +229,47 @@ fn an_upgraded_connection_passes_bytes_both_ways() {
 }
 
 #[test]
+fn an_upgrade_to_another_http_is_not_passed() {
+    let edge = Edge::before(echo());
+    let answer = edge.talk(
+        "GET / HTTP/1.1\r\nHost: site\r\nConnection: close, upgrade, http2-settings\r\n\
+         Upgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n",
+    );
+    let (_, seen) = answer.split_once("\r\n\r\n").unwrap();
+    for gone in ["upgrade", "http2-settings", "connection"] {
+        assert!(!seen.to_lowercase().contains(gone), "{seen}");
+    }
+}
+
+#[test]
+fn targets_reach_the_origin_as_they_were() {
+    let edge = Edge::before(echo());
+    for (asked, expected) in [
+        ("GET /a//b/../%2f?x=%20&y=+", "get /a//b/../%2f?x=%20&y=+ "),
+        ("GET /a?", "get /a? "),
+        ("GET http://site/a", "get /a "),
+        ("GET http://site?a", "get /?a "),
+        ("OPTIONS *", "options * "),
+    ] {
+        let answer = edge.talk(&format!(
+            "{asked} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"
+        ));
+        let (_, seen) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(seen.to_lowercase().starts_with(expected), "{asked}: {answer}");
+    }
+}
+
+#[test]
+fn a_viewer_of_http_1_0_may_name_no_host() {
+    let address = echo();
+    let answer = Edge::before(address)
+        .talk("GET / HTTP/1.0\r\n\r\n")
+        .to_lowercase();
+    assert!(answer.contains(&format!("host: {address}\r\n")), "{answer}");
+    assert!(answer.contains("via: 1.0 tower-edge\r\n"), "{answer}");
+}
+
+#[test]
 fn http_2_is_spoken_by_prior_knowledge() {
     let edge = Edge::before(echo());
     let mut stream = edge.connect();
