@@ -1,0 +1,262 @@
+//! Which requests come in, and what they leave at the door.
+//!
+//! This server is the trust boundary. What it would not understand the same way as the origin is refused,
+//! and what viewers say about forwarding is removed, before the cache makes a key of the request.
+
+use hyper::header::{COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::{Authority, Scheme};
+use hyper::{Method, Request, StatusCode, Version};
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// This is a gateway, not a forward proxy.
+    Connect,
+    /// The target is neither a path, a URL with one, nor the `*` of `OPTIONS`.
+    Target,
+    /// The target's scheme is not the connection's.
+    Scheme,
+    /// HTTP/1.1 without `Host` (RFC 9112 §3.2).
+    NoHost,
+    /// More than one `Host` line (RFC 9112 §3.2).
+    TwoHosts,
+    /// A host or port that is none.
+    BadHost,
+    /// `Host` and the target name different hosts.
+    Contradiction,
+}
+
+impl Refusal {
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            // RFC 9110 §7.4: a target whose scheme needs a secured connection came over one that is not.
+            Self::Scheme => StatusCode::MISDIRECTED_REQUEST,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT is for forward proxies.\n",
+            Self::Target => "The request target must be a path.\n",
+            Self::Scheme => "The request target's scheme is not the connection's.\n",
+            Self::NoHost => "The request has no Host.\n",
+            Self::TwoHosts => "The request has more than one Host.\n",
+            Self::BadHost => "The request's host is not valid.\n",
+            Self::Contradiction => "The request's Host contradicts its target.\n",
+        }
+    }
+}
+
+/// Checks the head of a request, and puts it in the form that the cache and the origin shall see.
+///
+/// # Errors
+///
+/// A request that another server may understand differently is refused.
+pub(crate) fn admit<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    check_target(request)?;
+    check_host(request)?;
+    remove_forwarding(request.headers_mut());
+    join_cookies(request.headers_mut());
+    Ok(())
+}
+
+fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let uri = request.uri();
+    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+        return Err(Refusal::Scheme);
+    }
+    // `GET example.com` parses as an authority without a path.
+    match uri.path_and_query().map(|target| target.as_str()) {
+        Some(target) if target.starts_with('/') => Ok(()),
+        // RFC 9112 §3.2.4
+        Some("*") if request.method() == Method::OPTIONS => Ok(()),
+        // `http://example.com?x`: the path of an absolute target may be empty.
+        Some(target) if target.starts_with('?') && uri.scheme().is_some() => Ok(()),
+        _ => Err(Refusal::Target),
+    }
+}
+
+fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let target = match request.uri().authority() {
+        Some(authority) => Some(HostAndPort::of(authority)?),
+        None => None,
+    };
+    let mut lines = request.headers().get_all(HOST).iter();
+    let host = match (lines.next(), lines.next()) {
+        (Some(_), Some(_)) => return Err(Refusal::TwoHosts),
+        (Some(line), None) => {
+            let authority = Authority::try_from(line.as_bytes()).map_err(|_| Refusal::BadHost)?;
+            Some(HostAndPort::of(&authority)?)
+        }
+        (None, _) => None,
+    };
+    match (target, host) {
+        (Some(target), Some(host)) if target != host => Err(Refusal::Contradiction),
+        // HTTP/1.0 has no `Host`, HTTP/2 has it in the target.
+        (_, None) if request.version() == Version::HTTP_11 => Err(Refusal::NoHost),
+        (None, None) if request.version() > Version::HTTP_11 => Err(Refusal::NoHost),
+        _ => Ok(()),
+    }
+}
+
+/// What two spellings of an authority must share to mean the same (RFC 9110 §4.2.3).
+#[derive(PartialEq, Eq)]
+struct HostAndPort {
+    host: String,
+    port: u16,
+}
+
+impl HostAndPort {
+    fn of(authority: &Authority) -> Result<Self, Refusal> {
+        let host = authority.host();
+        // A user name in front of the host leaves more than a port behind it.
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("" | ":") => 80,
+            Some(rest) => rest
+                .strip_prefix(':')
+                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|digits| digits.parse().ok())
+                .filter(|port| *port != 0)
+                .ok_or(Refusal::BadHost)?,
+            None => return Err(Refusal::BadHost),
+        };
+        if host.is_empty() {
+            return Err(Refusal::BadHost);
+        }
+        Ok(Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
+/// The origin believes what these fields say of the viewer and its URL, so only this server may say it.
+fn remove_forwarding(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            **name == FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
+        })
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` into several lines, of which HTTP/1.1 knows only one.
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1 {
+        // Pieces of valid values, joined by valid characters.
+        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, method: &str, target: &str, hosts: &[&str]) -> Request<()> {
+        let mut request = Request::builder().version(version).method(method).uri(target);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn only_one_meaning_gets_in() {
+        use Refusal::*;
+        for (method, target, hosts, expected) in [
+            ("GET", "/", &["a"][..], Ok(())),
+            ("GET", "/", &["A:8080"], Ok(())),
+            ("GET", "/", &["[::1]:80"], Ok(())),
+            ("GET", "http://a/", &["a"], Ok(())),
+            ("GET", "http://a?x", &["a"], Ok(())),
+            ("GET", "http://a/", &["A:80"], Ok(())),
+            ("OPTIONS", "*", &["a"], Ok(())),
+            ("GET", "/", &[], Err(NoHost)),
+            ("GET", "http://a/", &[], Err(NoHost)),
+            ("GET", "/", &["a", "a"], Err(TwoHosts)),
+            ("GET", "/", &["a", "b"], Err(TwoHosts)),
+            ("GET", "/", &[""], Err(BadHost)),
+            ("GET", "/", &[":80"], Err(BadHost)),
+            ("GET", "/", &["a b"], Err(BadHost)),
+            ("GET", "/", &["a, b"], Err(BadHost)),
+            ("GET", "/", &["a/b"], Err(BadHost)),
+            ("GET", "/", &["u@a"], Err(BadHost)),
+            ("GET", "/", &["a:x"], Err(BadHost)),
+            ("GET", "/", &["a:+80"], Err(BadHost)),
+            ("GET", "/", &["a:0"], Err(BadHost)),
+            ("GET", "/", &["a:65536"], Err(BadHost)),
+            ("GET", "http://a/", &["b"], Err(Contradiction)),
+            ("GET", "http://a/", &["a:8080"], Err(Contradiction)),
+            ("GET", "https://a/", &["a"], Err(Scheme)),
+            ("GET", "*", &["a"], Err(Target)),
+            ("GET", "a", &["a"], Err(Target)),
+            ("CONNECT", "a:443", &["a:443"], Err(Connect)),
+        ] {
+            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts));
+            assert_eq!(answer, expected, "{method} {target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn http_2_has_its_host_in_the_target_and_http_1_0_may_have_none() {
+        for (version, target, hosts, expected) in [
+            (Version::HTTP_2, "http://a/", &[][..], Ok(())),
+            (Version::HTTP_2, "http://a/", &["b"], Err(Refusal::Contradiction)),
+            (Version::HTTP_2, "/", &[], Err(Refusal::NoHost)),
+            (Version::HTTP_10, "/", &[], Ok(())),
+            (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
+        ] {
+            let answer = admit(&mut request(version, "GET", target, hosts));
+            assert_eq!(answer, expected, "{version:?} {target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_viewers_word_on_forwarding_is_removed() {
+        let mut request = request(Version::HTTP_11, "GET", "/", &["a"]);
+        for name in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-prefix",
+            "x-real-ip",
+        ] {
+            request
+                .headers_mut()
+                .insert(name, HeaderValue::from_static("evil"));
+        }
+        admit(&mut request).unwrap();
+        assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
+    }
+
+    #[test]
+    fn split_cookies_are_joined() {
+        let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
+        request
+            .headers_mut()
+            .append(COOKIE, HeaderValue::from_static("a=1"));
+        request
+            .headers_mut()
+            .append(COOKIE, HeaderValue::from_static("b=2"));
+        admit(&mut request).unwrap();
+        assert_eq!(
+            request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(),
+            ["a=1; b=2"]
+        );
+    }
+}

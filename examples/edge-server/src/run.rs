@@ -1,0 +1,73 @@
+//! Puts the parts together: origin, edge, listener; and says where they are.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tower::Layer;
+use tower_edge::{CachePolicy, Edge, Ttl};
+
+use crate::args::{Args, OriginHost};
+use crate::upstream::Upstream;
+use crate::{demo, serve};
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// What is wrong with a flag, or with an address.
+#[tokio::main]
+pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let edge = Edge::builder()
+        .name(args.name.as_str())
+        .capacity(args.capacity)
+        .policy(CachePolicy {
+            ttl: Ttl {
+                default: args.ttl,
+                ..Ttl::default()
+            },
+            ..CachePolicy::default()
+        })
+        .build()?;
+
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| cannot_listen(args.listen, &error))?;
+    let address = listener.local_addr()?;
+
+    let (origin, is_demo) = match args.origin {
+        Some(origin) => (origin, false),
+        None => (demo::start().await?.to_string().parse()?, true),
+    };
+    announce(address, origin.as_str(), is_demo);
+
+    let upstream = Upstream::new(origin, args.name, args.origin_host == OriginHost::Rewrite);
+    serve::serve(listener, edge.layer().layer(upstream)).await;
+    tracing::info!(stats = ?edge.stats(), "stopped");
+    Ok(())
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "cannot listen on {address}: the address is in use (--listen {}:0 takes a free port)",
+            address.ip()
+        ),
+        _ => format!("cannot listen on {address}: {error}"),
+    }
+}
+
+fn announce(edge: SocketAddr, origin: &str, is_demo: bool) {
+    let mut text = format!("edge    http://{edge}\norigin  http://{origin}\n");
+    if is_demo {
+        text += &format!(
+            "\nThe origin is a demonstration; open the edge in a browser, or try:\n\
+             \x20 curl -i http://{edge}/counter   # twice: the second is a hit\n\
+             \x20 curl -N http://{edge}/slow      # bytes come as the origin sends them\n\
+             \x20 curl -i http://{edge}/me        # personal: never stored\n"
+        );
+    }
+    // Nobody may be reading, and the edge works all the same.
+    let _ = io::stdout().write_all(text.as_bytes());
+}

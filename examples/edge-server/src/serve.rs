@@ -1,0 +1,224 @@
+//! The public side: accepts viewers, bounds what each may take, and answers through the cache.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_http::trace::{DefaultOnFailure, TraceLayer};
+use tracing::Level;
+
+use crate::admit::admit;
+use crate::page::{Body, page};
+use crate::upstream::OriginError;
+
+/// Open connections of viewers; more wait in the listener's queue.
+const CONNECTIONS: usize = 10_000;
+/// From a connection's start, or the last answer on it, to the end of the next request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+const HEAD_BYTES: usize = 64 * 1024;
+const HEAD_FIELDS: usize = 128;
+/// From a signal to the end, whatever is still running.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
+
+/// Who sent a request. It travels in the request's extensions, past the cache, to the origin side.
+#[derive(Clone)]
+pub(crate) struct Viewer {
+    pub(crate) address: SocketAddr,
+    /// Counts the connection for as long as anything is left of it, such as a tunnel.
+    slot: Arc<OwnedSemaphorePermit>,
+}
+
+impl Viewer {
+    pub(crate) fn into_slot(self) -> Arc<OwnedSemaphorePermit> {
+        self.slot
+    }
+}
+
+/// Answers from `cache` until SIGINT or SIGTERM, then lets running requests end.
+pub(crate) async fn serve<C, B>(listener: TcpListener, cache: C)
+where
+    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
+    C::Future: Send,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let server = server();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let (closing, _) = watch::channel(());
+    let mut signal = pin!(signal());
+    loop {
+        let (stream, address, slot) = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            () = &mut signal => break,
+        };
+        let viewer = Viewer {
+            address,
+            slot: Arc::new(slot),
+        };
+        tokio::spawn(connection(
+            server.clone(),
+            stream,
+            viewer,
+            cache.clone(),
+            closing.subscribe(),
+        ));
+    }
+    drop(listener);
+    tracing::info!("closing {} connections", closing.receiver_count());
+    closing.send_replace(());
+    if timeout(SHUTDOWN_TIME, closing.closed()).await.is_err() {
+        tracing::warn!("{} connections did not end in time", closing.receiver_count());
+    }
+}
+
+/// Limits on what a viewer may send are set here, so that no default of a library decides them.
+fn server() -> Builder<TokioExecutor> {
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEAD_FIELDS);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(256)
+        .max_header_list_size(HEAD_BYTES as u32)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(1024)
+        .max_send_buf_size(256 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    server
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .expect("nobody closes this semaphore");
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => return (stream, address, slot),
+            // The viewer is gone again: nothing is wrong here.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) => {}
+            // Out of file descriptors, most likely. They come back when connections end.
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+async fn connection<C, B>(
+    server: Builder<TokioExecutor>,
+    stream: TcpStream,
+    viewer: Viewer,
+    cache: C,
+    mut closing: watch::Receiver<()>,
+) where
+    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
+    C::Future: Send,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    // Answers are written whole; a delay would gather nothing.
+    let _ = stream.set_nodelay(true);
+
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&asked);
+    let service = ServiceBuilder::new()
+        .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
+        .service(service_fn(move |mut request: Request<Incoming>| {
+            seen.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(viewer.clone());
+            answer(cache.clone(), request)
+        }));
+    let mut connection =
+        pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)));
+
+    // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
+    let mut first_head = pin!(sleep(HEAD_TIME));
+    let mut waits_for_head = true;
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!("connection ended: {error}");
+                }
+                return;
+            }
+            () = &mut first_head, if waits_for_head => {
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                waits_for_head = false;
+            }
+            _ = closing.changed(), if !is_closing => {
+                is_closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Response<Body<B>>, Infallible>
+where
+    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError>,
+{
+    if let Err(refusal) = admit(&mut request) {
+        return Ok(page(refusal.status(), refusal.reason()));
+    }
+    Ok(match cache.oneshot(request).await {
+        Ok(response) => response.map(Body::Left),
+        Err(error) => {
+            tracing::debug!("no answer: {error}");
+            page(error.status(), error.page())
+        }
+    })
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // It cannot be caught, so it ends the process by itself.
+        std::future::pending().await
+    }
+}
