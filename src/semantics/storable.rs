@@ -53,9 +53,3 @@ pub fn storable(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let _ = exchange;
     todo!()
 }
-
-/// Stub.
-pub fn fields_to_strip(control: &ResponseCacheControl, policy: &CachePolicy) -> Vec<http::HeaderName> {
-    let _ = (control, policy);
-    todo!()
-}
