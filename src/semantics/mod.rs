@@ -16,6 +16,7 @@
 //! | what does a write make invalid? | [`writes`] |
 //! | which fields travel? | [`headers`] |
 
+mod date;
 pub mod directives;
 pub mod freshness;
 pub mod headers;
