@@ -106,7 +106,8 @@ impl Date<'_> {
         ]
         .iter()
         .position(|name| self.month.eq_ignore_ascii_case(name.as_bytes()))?;
-        let leap = self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0);
+        let leap =
+            self.year.is_multiple_of(4) && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
         let mut days_in = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         days_in[1] += u64::from(leap);
 

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
+use http::{HeaderMap, StatusCode};
+
+use super::status::understood;
 
 /// RFC 9111 §1.2.2: a larger number of seconds is taken as this one.
 const MAX_SECONDS: u64 = 1 << 31;
@@ -91,6 +93,12 @@ impl ResponseCacheControl {
             }
         }
         control
+    }
+
+    /// Whether `no-store` holds for an answer of this status: beside `must-understand` it is only for caches that do
+    /// not understand the status (RFC 9111 §5.2.2.3).
+    pub fn no_store_holds(&self, status: StatusCode) -> bool {
+        self.no_store && !(self.must_understand && understood(status))
     }
 }
 
@@ -239,10 +247,10 @@ impl<'a> Iterator for Directives<'a> {
 /// A quoted string hides its commas only if it is whole and ends the member. Otherwise its opening quote is a byte
 /// like any other, so that `x="a, no-store` still says no-store.
 fn split_argument(text: &[u8]) -> (Argument<'_>, &[u8]) {
-    if let Some((quoted, rest)) = text.strip_prefix(b"=\"").and_then(split_quoted) {
-        if matches!(rest.trim_ascii_start(), [] | [b',', ..]) {
-            return (Argument::Quoted(quoted), rest);
-        }
+    if let Some((quoted, rest)) = text.strip_prefix(b"=\"").and_then(split_quoted)
+        && matches!(rest.trim_ascii_start(), [] | [b',', ..])
+    {
+        return (Argument::Quoted(quoted), rest);
     }
     let end = text.iter().position(|&byte| byte == b',').unwrap_or(text.len());
     let (member, rest) = text.split_at(end);

@@ -15,6 +15,8 @@
 //! | which bytes did the viewer ask for? | [`range`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | which fields travel? | [`headers`] |
+//!
+//! `date` and `status` hold what several of them need.
 
 mod date;
 pub mod directives;
@@ -23,6 +25,7 @@ pub mod headers;
 pub mod preconditions;
 pub mod range;
 pub mod reuse;
+mod status;
 pub mod storable;
 pub mod validation;
 pub mod vary;
