@@ -1,9 +1,18 @@
 //! `Cache-Control`, as it stands in a request or a response (RFC 9111 §5.2).
+//!
+//! What cannot be read is taken the way that stores less and serves for a shorter time: a cache that guesses
+//! wrong here shows one viewer's answer to another. So a flag that restricts counts whatever its argument, one
+//! that permits counts only if it is spelt as it should be, and of two arguments the smaller one holds.
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
+use http::{HeaderMap, StatusCode};
+
+use super::status::understood;
+
+/// RFC 9111 §1.2.2: a larger number of seconds is taken as this one.
+const MAX_SECONDS: u64 = 1 << 31;
 
 /// Which fields a directive is about: `no-cache` and `private` may name some (RFC 9111 §5.2.2.4, §5.2.2.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,15 +60,462 @@ pub struct RequestCacheControl {
 impl ResponseCacheControl {
     /// Reads every `Cache-Control` line of a response.
     pub fn parse(headers: &HeaderMap) -> Self {
-        let _ = headers;
-        todo!()
+        let mut control = Self::default();
+        for Directive { name, argument } in directives(headers, CACHE_CONTROL) {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            if is("max-age") {
+                // RFC 9111 §4.2.1: a lifetime that cannot be read is best taken as none left, not as absent.
+                at_most(&mut control.max_age, argument.seconds().or(Some(Duration::ZERO)));
+            } else if is("s-maxage") {
+                at_most(&mut control.s_maxage, argument.seconds().or(Some(Duration::ZERO)));
+            } else if is("no-store") {
+                control.no_store = true;
+            } else if is("private") {
+                add_fields(&mut control.private, argument.fields());
+            } else if is("no-cache") {
+                add_fields(&mut control.no_cache, argument.fields());
+            } else if is("must-revalidate") {
+                control.must_revalidate = true;
+            } else if is("proxy-revalidate") {
+                control.proxy_revalidate = true;
+            } else if is("no-transform") {
+                control.no_transform = true;
+            } else if is("public") {
+                control.public |= argument == Argument::None;
+            } else if is("must-understand") {
+                control.must_understand |= argument == Argument::None;
+            } else if is("immutable") {
+                control.immutable |= argument == Argument::None;
+            } else if is("stale-while-revalidate") {
+                at_most(&mut control.stale_while_revalidate, argument.seconds());
+            } else if is("stale-if-error") {
+                at_most(&mut control.stale_if_error, argument.seconds());
+            }
+        }
+        control
+    }
+
+    /// Whether `no-store` holds for an answer of this status: beside `must-understand` it is only for caches that do
+    /// not understand the status (RFC 9111 §5.2.2.3).
+    pub fn no_store_holds(&self, status: StatusCode) -> bool {
+        self.no_store && !(self.must_understand && understood(status))
     }
 }
 
 impl RequestCacheControl {
     /// Reads every `Cache-Control` line of a request, or `Pragma: no-cache` where there is none (RFC 9111 §5.4).
     pub fn parse(headers: &HeaderMap) -> Self {
-        let _ = headers;
-        todo!()
+        let mut control = Self::default();
+        if !headers.contains_key(CACHE_CONTROL) {
+            control.no_cache =
+                directives(headers, PRAGMA).any(|directive| directive.name.eq_ignore_ascii_case(b"no-cache"));
+            return control;
+        }
+        for Directive { name, argument } in directives(headers, CACHE_CONTROL) {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            if is("no-cache") {
+                control.no_cache = true;
+            } else if is("no-store") {
+                control.no_store = true;
+            } else if is("only-if-cached") {
+                control.only_if_cached = true;
+            } else if is("no-transform") {
+                control.no_transform = true;
+            } else if is("max-age") {
+                at_most(&mut control.max_age, argument.seconds().or(Some(Duration::ZERO)));
+            } else if is("min-fresh") {
+                // Here the larger number asks for more.
+                control.min_fresh = control.min_fresh.max(argument.seconds());
+            } else if is("max-stale") {
+                let any = (argument == Argument::None).then_some(Duration::MAX);
+                at_most(&mut control.max_stale, any.or(argument.seconds()));
+            } else if is("stale-if-error") {
+                at_most(&mut control.stale_if_error, argument.seconds());
+            }
+        }
+        control
+    }
+}
+
+fn at_most(slot: &mut Option<Duration>, value: Option<Duration>) {
+    *slot = match (*slot, value) {
+        (Some(old), Some(new)) => Some(old.min(new)),
+        (old, new) => old.or(new),
+    };
+}
+
+fn add_fields(slot: &mut Option<Fields>, fields: Fields) {
+    match (slot, fields) {
+        (Some(Fields::All), _) => {}
+        (Some(Fields::Named(names)), Fields::Named(more)) => names.extend(more),
+        (slot, fields) => *slot = Some(fields),
+    }
+}
+
+/// One member of a `Cache-Control` line.
+struct Directive<'a> {
+    name: &'a [u8],
+    argument: Argument<'a>,
+}
+
+/// What follows a directive's name. RFC 9111 §5.2: recipients ought to take both the token and the quoted form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Argument<'a> {
+    None,
+    Token(&'a [u8]),
+    /// What stands between the quotes, escapes and all.
+    Quoted(&'a [u8]),
+    Malformed,
+}
+
+impl Argument<'_> {
+    /// `delta-seconds` (RFC 9111 §1.2.2).
+    fn seconds(self) -> Option<Duration> {
+        match self {
+            Argument::Token(text) | Argument::Quoted(text) => delta_seconds(text),
+            Argument::None | Argument::Malformed => None,
+        }
+    }
+
+    /// The fields of `private` and `no-cache`. RFC 9111 §5.2.2.4 and §5.2.2.7 want the quoted form; anything that
+    /// is not a list of names is taken as the unqualified directive.
+    fn fields(self) -> Fields {
+        let Argument::Quoted(text) = self else {
+            return Fields::All;
+        };
+        let names: Result<Vec<_>, _> = text
+            .split(|&byte| byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|name| !name.is_empty())
+            .map(HeaderName::from_bytes)
+            .collect();
+        match names {
+            Ok(names) if !names.is_empty() => Fields::Named(names),
+            _ => Fields::All,
+        }
+    }
+}
+
+/// Reads a non-negative integer and nothing else, up to 2^31 (RFC 9111 §1.2.2).
+pub(super) fn delta_seconds(text: &[u8]) -> Option<Duration> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter()
+        .try_fold(0, |seconds: u64, byte| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            Some((seconds * 10 + digit).min(MAX_SECONDS))
+        })
+        .map(Duration::from_secs)
+}
+
+/// The members of every line of a field, which together are one list (RFC 9110 §5.3).
+fn directives(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = Directive<'_>> {
+    headers.get_all(field).into_iter().flat_map(|line| Directives {
+        rest: line.as_bytes(),
+    })
+}
+
+struct Directives<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = Directive<'a>;
+
+    fn next(&mut self) -> Option<Directive<'a>> {
+        // Bytes that cannot start a name are passed over rather than made part of it: `;no-store` is no-store.
+        let start = self.rest.iter().position(is_token)?;
+        let (before, rest) = self.rest.split_at(start);
+        let end = rest.iter().position(|byte| !is_token(byte)).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        let (mut argument, rest) = split_argument(rest);
+        self.rest = rest;
+        if before
+            .rsplit(|&byte| byte == b',')
+            .next()
+            .is_some_and(|junk| !junk.trim_ascii().is_empty())
+        {
+            argument = Argument::Malformed;
+        }
+        Some(Directive { name, argument })
+    }
+}
+
+/// Splits what follows a name into its argument and the members after it.
+///
+/// A quoted string hides its commas only if it is whole and ends the member. Otherwise its opening quote is a byte
+/// like any other, so that `x="a, no-store` still says no-store.
+fn split_argument(text: &[u8]) -> (Argument<'_>, &[u8]) {
+    if let Some((quoted, rest)) = text.strip_prefix(b"=\"").and_then(split_quoted)
+        && matches!(rest.trim_ascii_start(), [] | [b',', ..])
+    {
+        return (Argument::Quoted(quoted), rest);
+    }
+    let end = text.iter().position(|&byte| byte == b',').unwrap_or(text.len());
+    let (member, rest) = text.split_at(end);
+    let argument = match member.trim_ascii_end() {
+        [] => Argument::None,
+        [b'=', token @ ..] if !token.is_empty() && token.iter().all(is_token) => Argument::Token(token),
+        _ => Argument::Malformed,
+    };
+    (argument, rest)
+}
+
+/// Splits at the quote that ends a quoted string (RFC 9110 §5.6.4).
+fn split_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut escaped = false;
+    let end = text.iter().position(|&byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::HeaderValue;
+
+    fn lines(field: HeaderName, values: &[&[u8]]) -> HeaderMap {
+        values
+            .iter()
+            .map(|value| (field.clone(), HeaderValue::from_bytes(value).unwrap()))
+            .collect()
+    }
+
+    fn response(values: &[&str]) -> ResponseCacheControl {
+        let values: Vec<_> = values.iter().map(|value| value.as_bytes()).collect();
+        ResponseCacheControl::parse(&lines(CACHE_CONTROL, &values))
+    }
+
+    fn request(value: &str) -> RequestCacheControl {
+        RequestCacheControl::parse(&lines(CACHE_CONTROL, &[value.as_bytes()]))
+    }
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_lifetime_is_read_or_taken_as_none_left() {
+        // RFC 9111 §1.2.2, §4.2.1, §5.2.
+        let table: &[(&[&str], Option<Duration>)] = &[
+            (&[], None),
+            (&[""], None),
+            (&["public"], None),
+            (&["max-age=5"], seconds(5)),
+            (&["MAX-AGE=5"], seconds(5)),
+            (&["  ,, max-age=5 ,"], seconds(5)),
+            (&["max-age=005"], seconds(5)),
+            (&["max-age=\"5\""], seconds(5)),
+            (&["max-age='5'"], seconds(0)),
+            (&["max-age=2147483647"], seconds(2_147_483_647)),
+            (&["max-age=2147483649"], seconds(2_147_483_648)),
+            (&["max-age=99999999999999999999999999"], seconds(2_147_483_648)),
+            (&["max-age"], seconds(0)),
+            (&["max-age="], seconds(0)),
+            (&["max-age=\"\""], seconds(0)),
+            (&["max-age=-1"], seconds(0)),
+            (&["max-age=+1"], seconds(0)),
+            (&["max-age=5.5"], seconds(0)),
+            (&["max-age=a2"], seconds(0)),
+            (&["max-age=2a"], seconds(0)),
+            (&["max-age=2 a"], seconds(0)),
+            (&["max-age =5"], seconds(0)),
+            (&["max-age= 5"], seconds(0)),
+            (&["max-age=5; private"], seconds(0)),
+            (&["\"max-age=5\""], seconds(0)),
+            (&["max-age=5, max-age=9"], seconds(5)),
+            (&["max-age=9, max-age=5"], seconds(5)),
+            (&["max-age=9", "max-age=5"], seconds(5)),
+            (&["max-age=9, max-age=x"], seconds(0)),
+            (&["x=\"max-age=9\", max-age=5"], seconds(5)),
+            (&["max-age=5, x=\"max-age=1\""], seconds(5)),
+            (&["x=\"a, max-age=1\", max-age=5"], seconds(5)),
+            (&["x=\"\\\", max-age=1\", max-age=5"], seconds(5)),
+            (&["x-max-age=1, max-age=5, max-ages=2"], seconds(5)),
+        ];
+        for (values, max_age) in table {
+            assert_eq!(response(values).max_age, *max_age, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_lenient_reader_takes_for_no_store_is_no_store() {
+        // RFC 9111 §5.2.2.5.
+        for value in [
+            "no-store",
+            "No-StOrE",
+            " no-store ",
+            "\tno-store\t",
+            "no-store=1",
+            "no-store=\"\"",
+            "no-store =1",
+            "no-store;max-age=5",
+            ";no-store",
+            "\"no-store\"",
+            "max-age=5,no-store",
+            "max-age=5,,no-store",
+            "x=\"a, no-store",
+            "x=\"a\" b, no-store",
+            "x=\"a\\\", no-store, y=\"b\"",
+            "x\"y, no-store, z\"",
+        ] {
+            assert!(response(&[value]).no_store, "{value}");
+        }
+        for value in [
+            "no_store",
+            "x=no-store",
+            "x=\"no-store\"",
+            "no-stores",
+            "x=\"a, no-store\"",
+        ] {
+            assert!(!response(&[value]).no_store, "{value}");
+        }
+    }
+
+    #[test]
+    fn private_and_no_cache_name_fields_or_mean_everything() {
+        // RFC 9111 §5.2.2.4, §5.2.2.7.
+        let named = |names: &[&'static str]| {
+            Some(Fields::Named(
+                names.iter().map(|name| HeaderName::from_static(name)).collect(),
+            ))
+        };
+        let table: &[(&[&str], Option<Fields>)] = &[
+            (&["public"], None),
+            (&["private"], Some(Fields::All)),
+            (&["PRIVATE"], Some(Fields::All)),
+            (&["private=\"Set-Cookie\""], named(&["set-cookie"])),
+            (&["private=\"a, b\", max-age=5"], named(&["a", "b"])),
+            (&["private=\"a\"", "private=\"b\""], named(&["a", "b"])),
+            (&["private=\"a\", private"], Some(Fields::All)),
+            (&["private, private=\"a\""], Some(Fields::All)),
+            (&["private=a"], Some(Fields::All)),
+            (&["private="], Some(Fields::All)),
+            (&["private=\"\""], Some(Fields::All)),
+            (&["private=\" , \""], Some(Fields::All)),
+            (&["private=\"a b\""], Some(Fields::All)),
+            (&["private=\"a\\b\""], Some(Fields::All)),
+            (&["private=\""], Some(Fields::All)),
+            (&["private=\"a"], Some(Fields::All)),
+            (&["private=\"a\"b"], Some(Fields::All)),
+            (&["private= \"a\""], Some(Fields::All)),
+        ];
+        for (values, fields) in table {
+            assert_eq!(response(values).private, *fields, "{values:?}");
+            let values: Vec<_> = values
+                .iter()
+                .map(|value| value.to_lowercase().replace("private", "no-cache"))
+                .collect();
+            let values: Vec<_> = values.iter().map(String::as_str).collect();
+            assert_eq!(response(&values).no_cache, *fields, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn flags_that_permit_must_be_spelt_right() {
+        let control = response(&["public=1, must-understand=1, immutable=x"]);
+        assert_eq!(control, ResponseCacheControl::default());
+        let control = response(&["PUBLIC, Must-Understand, immutable"]);
+        assert!(control.public && control.must_understand && control.immutable);
+    }
+
+    #[test]
+    fn flags_that_restrict_count_whatever_their_argument() {
+        let control = response(&["must-revalidate=0, proxy-revalidate=\"\", no-transform=no"]);
+        assert!(control.must_revalidate && control.proxy_revalidate && control.no_transform);
+    }
+
+    #[test]
+    fn stale_windows_that_cannot_be_read_are_absent() {
+        // RFC 5861 §3, §4.
+        let control = response(&["stale-while-revalidate=x, stale-if-error"]);
+        assert_eq!(control, ResponseCacheControl::default());
+        let control = response(&["stale-while-revalidate=9, stale-if-error=\"7\", stale-while-revalidate=8"]);
+        assert_eq!(control.stale_while_revalidate, seconds(8));
+        assert_eq!(control.stale_if_error, seconds(7));
+    }
+
+    #[test]
+    fn bytes_outside_ascii_hide_no_directive() {
+        let control = ResponseCacheControl::parse(&lines(
+            CACHE_CONTROL,
+            &[b"x=\xff, \xa0no-store, max-age=5", b"s-maxage=\"\xe9\""],
+        ));
+        assert!(control.no_store);
+        assert_eq!(control.max_age, seconds(5));
+        assert_eq!(control.s_maxage, seconds(0));
+    }
+
+    #[test]
+    fn request_directives_are_read() {
+        // RFC 9111 §5.2.1.
+        let control =
+            request("No-Cache, no-store, only-if-cached, no-transform, max-age=9, max-age=8, min-fresh=7");
+        assert!(control.no_cache && control.no_store && control.only_if_cached && control.no_transform);
+        assert_eq!(control.max_age, seconds(8));
+        assert_eq!(control.min_fresh, seconds(7));
+        let table: &[(&str, RequestCacheControl)] = &[
+            (
+                "max-age=x",
+                RequestCacheControl {
+                    max_age: seconds(0),
+                    ..Default::default()
+                },
+            ),
+            (
+                "max-stale",
+                RequestCacheControl {
+                    max_stale: Some(Duration::MAX),
+                    ..Default::default()
+                },
+            ),
+            (
+                "max-stale=5, max-stale",
+                RequestCacheControl {
+                    max_stale: seconds(5),
+                    ..Default::default()
+                },
+            ),
+            (
+                "max-stale=x, min-fresh=x, stale-if-error=x",
+                RequestCacheControl::default(),
+            ),
+            (
+                "min-fresh=5, min-fresh=9",
+                RequestCacheControl {
+                    min_fresh: seconds(9),
+                    ..Default::default()
+                },
+            ),
+            (
+                "stale-if-error=5",
+                RequestCacheControl {
+                    stale_if_error: seconds(5),
+                    ..Default::default()
+                },
+            ),
+        ];
+        for (value, control) in table {
+            assert_eq!(request(value), *control, "{value}");
+        }
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        // RFC 9111 §5.4.
+        let mut headers = lines(PRAGMA, &[b"x, No-Cache"]);
+        assert!(RequestCacheControl::parse(&headers).no_cache);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=5"));
+        assert!(!RequestCacheControl::parse(&headers).no_cache);
+        assert!(!RequestCacheControl::parse(&lines(PRAGMA, &[b"x"])).no_cache);
     }
 }

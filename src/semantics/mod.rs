@@ -16,7 +16,10 @@
 //! | which bytes did the viewer ask for? | [`range`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | which fields travel? | [`headers`] |
+//!
+//! `date` and `status` hold what several of them need.
 
+mod date;
 pub mod directives;
 pub mod freshness;
 pub mod headers;
@@ -24,6 +27,7 @@ pub mod normal;
 pub mod preconditions;
 pub mod range;
 pub mod reuse;
+mod status;
 pub mod storable;
 pub mod validation;
 pub mod vary;
