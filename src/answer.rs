@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, AGE, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use smallvec::SmallVec;
 
@@ -52,7 +54,8 @@ pub(crate) fn shared<R>(
     }
     let facts = view.facts;
     let (status, body) = if facts.conditional
-        && preconditions::evaluate(view.headers, head.status, &headers, head.received_wall) == Verdict::NotModified
+        && preconditions::evaluate(view.headers, head.status, &headers, head.received_wall)
+            == Verdict::NotModified
     {
         preconditions::not_modified_fields(&mut headers);
         // The viewer did not ask for the body, but the next one may.
@@ -61,7 +64,10 @@ pub(crate) fn shared<R>(
     } else if *view.method == Method::HEAD {
         let_run(source);
         (head.status, Body::empty())
-    } else if facts.range && head.status == StatusCode::OK && let Some(length) = length {
+    } else if facts.range
+        && head.status == StatusCode::OK
+        && let Some(length) = length
+    {
         match range::select(view.headers, &headers, length, view.policy.limits.ranges) {
             Selection::Whole => (head.status, Body::whole(source, Some(length))),
             Selection::Unsatisfiable => {
@@ -69,9 +75,10 @@ pub(crate) fn shared<R>(
                 let_run(source);
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
             }
-            Selection::Parts(parts) => {
-                (StatusCode::PARTIAL_CONTENT, partial(edge, &mut headers, source, &parts, length))
-            }
+            Selection::Parts(parts) => (
+                StatusCode::PARTIAL_CONTENT,
+                partial(edge, &mut headers, source, &parts, length),
+            ),
         }
     } else {
         (head.status, Body::whole(source, length))
@@ -136,7 +143,12 @@ pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -
         StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
         _ => "502: the origin gave no answer\n",
     };
-    finish(code, headers, Body::full(Bytes::from_static(text.as_bytes())), outcome)
+    finish(
+        code,
+        headers,
+        Body::full(Bytes::from_static(text.as_bytes())),
+        outcome,
+    )
 }
 
 fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Outcome) -> Response<Body<R>> {
@@ -171,7 +183,9 @@ fn partial<R>(
     parts: &[Range<u64>],
     length: u64,
 ) -> Body<R> {
-    headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
+    headers
+        .entry(ACCEPT_RANGES)
+        .or_insert(HeaderValue::from_static("bytes"));
     if let [range] = parts {
         single_range(headers, range, length);
         return Body::run(source, range.clone());

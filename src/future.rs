@@ -38,7 +38,9 @@ impl<R, E> Future for ResponseFuture<R, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Kind::Ready(answer) => Poll::Ready(answer.take().expect("a future is not polled after it was ready")),
+            Kind::Ready(answer) => {
+                Poll::Ready(answer.take().expect("a future is not polled after it was ready"))
+            }
             Kind::Waiting(future) => future.as_mut().poll(cx),
         }
     }

@@ -39,7 +39,10 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn read(method: &Method, headers: &HeaderMap) -> Self {
-        let mut facts = Self { upgrade: *method == Method::CONNECT, ..Self::default() };
+        let mut facts = Self {
+            upgrade: *method == Method::CONNECT,
+            ..Self::default()
+        };
         for (name, value) in headers {
             match name.as_str() {
                 "cache-control" | "pragma" => facts.directives = true,
@@ -47,14 +50,20 @@ impl Facts {
                 "if-match" | "if-unmodified-since" => facts.origin_condition = true,
                 "range" => facts.range = true,
                 "authorization" | "proxy-authorization" => facts.authorization = true,
-                "forwarded" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port" | "x-forwarded-prefix" => {
+                "forwarded" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port"
+                | "x-forwarded-prefix" => {
                     facts.forwarding = true;
                 }
                 "content-length" => facts.body |= value.as_bytes() != b"0",
                 "transfer-encoding" => facts.body = true,
                 "upgrade" => facts.upgrade = true,
-                "x-http-method-override" | "x-http-method" | "x-method-override" | "x-original-url"
-                | "x-rewrite-url" | "x-original-uri" | "x-original-host" => facts.override_field = true,
+                "x-http-method-override"
+                | "x-http-method"
+                | "x-method-override"
+                | "x-original-url"
+                | "x-rewrite-url"
+                | "x-original-uri"
+                | "x-original-host" => facts.override_field = true,
                 "accept" => facts.event_stream |= value.as_bytes().trim_ascii() == b"text/event-stream",
                 _ => {}
             }
@@ -81,7 +90,9 @@ pub(crate) fn path_is_ambiguous(uri: &Uri) -> bool {
         return false;
     }
     let lower = path.to_ascii_lowercase().replace("%2e", ".");
-    ["%2f", "%5c", "%00", "\\"].iter().any(|encoded| lower.contains(encoded))
+    ["%2f", "%5c", "%00", "\\"]
+        .iter()
+        .any(|encoded| lower.contains(encoded))
         || lower.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 

@@ -54,7 +54,11 @@ pub(crate) struct Chain(Arc<AtomicU8>);
 impl Chain {
     /// Whether one more of those who waited may try. Counts the try.
     pub(crate) fn try_again(&self, retries: u8) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tries| (tries < retries).then_some(tries + 1)).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tries| {
+                (tries < retries).then_some(tries + 1)
+            })
+            .is_ok()
     }
 }
 
@@ -74,7 +78,11 @@ impl Registry {
     pub(crate) fn join_or_lead(self: &Arc<Self>, key: &KeyBuf, wish: &Wish) -> Turn {
         let mut fills = self.fills.lock();
         if let Some(fill) = fills.get(key.as_bytes()) {
-            let wanted = if wish.unanswered { fill.is_asking() } else { fill.is_joinable() };
+            let wanted = if wish.unanswered {
+                fill.is_asking()
+            } else {
+                fill.is_joinable()
+            };
             // A fill that began before an invalidation is not for those who come after it (invariant 4).
             if wanted && self.log.is_current(key.as_bytes(), &fill.stamp) {
                 return Turn::Follow(fill.participate());
@@ -116,12 +124,20 @@ impl Registry {
         let order = self.order.fetch_add(1, Ordering::Relaxed);
         let stamp = Stamp::new(registration.as_of());
         let fill = Arc::new(Fill::new(stamp, order, chain, keep, Arc::clone(&self.in_flight)));
-        Some(Lead { fill, key, registry: Arc::clone(self), registration: Some(registration) })
+        Some(Lead {
+            fill,
+            key,
+            registry: Arc::clone(self),
+            registration: Some(registration),
+        })
     }
 
     /// Fills running, and bytes they hold.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        (self.running.load(Ordering::Relaxed), self.in_flight.load(Ordering::Relaxed))
+        (
+            self.running.load(Ordering::Relaxed),
+            self.in_flight.load(Ordering::Relaxed),
+        )
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
-use http::header::{AGE, CONTENT_LENGTH, DATE};
+use http::header::{AGE, CONTENT_LENGTH, DATE, TRAILER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use tokio::sync::oneshot;
@@ -25,12 +25,13 @@ use crate::edge::EdgeInner;
 use crate::error::{BodyError, BodyErrorKind};
 use crate::key::KeyBuf;
 use crate::policy::CachePolicy;
-use crate::semantics::directives::ResponseCacheControl;
+use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
+use crate::semantics::headers;
+use crate::semantics::reuse::{Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
-use crate::semantics::headers;
 use crate::store::{Blocks, Head, Stored};
 
 /// Everything a fill needs.
@@ -163,12 +164,22 @@ struct Rest {
 impl Rest {
     fn decide<R: Body>(&self, response: &Response<R>, sent: &HeaderMap, asked: Duration) -> Decision {
         let now = self.edge.clock.elapsed();
-        let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
+        let received = Received {
+            at: self.edge.clock.wall(),
+            delay: now.saturating_sub(asked),
+        };
         if let (StatusCode::NOT_MODIFIED, Some(base)) = (response.status(), &self.base) {
             return Decision::Refreshed(self.freshen(base, response.headers(), sent, received, now));
         }
         let length = response.body().size_hint().exact();
-        match self.head(response.status(), response.headers().clone(), sent, length, received, now) {
+        match self.head(
+            response.status(),
+            response.headers().clone(),
+            sent,
+            length,
+            received,
+            now,
+        ) {
             Ok(head) => Decision::Share(head),
             Err(why) => Decision::NotStored(why),
         }
@@ -192,6 +203,7 @@ impl Rest {
             status,
             response: &fields,
             control: &control,
+            terms: &terms,
             policy: &self.policy,
             length,
             max_length: self.edge.max_object(&self.policy),
@@ -199,6 +211,7 @@ impl Rest {
         let vary = Vary::new(&fields, sent).map_err(|_| NotStored::Vary)?;
         let length = length.or_else(|| content_length(&fields));
         headers::strip_hop_by_hop(&mut fields);
+        fields.remove(TRAILER);
         for name in storable::fields_to_strip(&control, &self.policy) {
             fields.remove(name);
         }
@@ -217,7 +230,11 @@ impl Rest {
             terms,
             received: now,
             received_wall: received.at,
-            joinable: !terms.always_validate,
+            // Who only waited gets what the store could have given, and nothing else.
+            joinable: !matches!(
+                reuse(&terms, terms.initial_age, &RequestCacheControl::default()),
+                Reuse::Validate(_) | Reuse::Unsatisfiable
+            ),
             order: self.lead.fill.order,
         })
     }
@@ -240,7 +257,14 @@ impl Rest {
         before.remove(AGE);
         before.remove(http::header::CACHE_STATUS);
         let merged = validation::freshen(&before, fields);
-        match self.head(base.head.status, merged, sent, Some(base.body.len()), received, now) {
+        match self.head(
+            base.head.status,
+            merged,
+            sent,
+            Some(base.body.len()),
+            received,
+            now,
+        ) {
             Ok(head) => Arc::new(Stored::new(Arc::new(head), base.body.clone(), self.lead.as_of())),
             Err(_) => {
                 self.edge.store.remove(&self.key.to_key(), base);
@@ -276,7 +300,11 @@ impl Rest {
         }
         self.edge.counters.not_stored(why);
         self.lead.leave_registry();
-        self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
+        self.lead.fill.unshared(if refused {
+            Unshared::Refused(status)
+        } else {
+            Unshared::Private
+        });
     }
 
     fn put_off_base(&self) {
@@ -338,7 +366,11 @@ impl Rest {
             }
         };
         let short = promised.is_some_and(|promised| length != promised);
-        let end = if end.is_ok() && short { Err(BodyError::new(BodyErrorKind::Length)) } else { end };
+        let end = if end.is_ok() && short {
+            Err(BodyError::new(BodyErrorKind::Length))
+        } else {
+            end
+        };
         match end {
             Ok(()) => {
                 if let Some(blocks) = fill.whole() {
@@ -379,7 +411,9 @@ impl Rest {
 
     /// Puts a response into the store, unless an invalidation or a newer fill came first (invariants 4 and 5).
     fn publish(&mut self, stored: &Arc<Stored>) {
-        let EdgeInner { store, log, memos, .. } = &*self.edge;
+        let EdgeInner {
+            store, log, memos, ..
+        } = &*self.edge;
         if !self.lead.is_current(self.key.as_bytes()) {
             return;
         }
@@ -406,12 +440,17 @@ pub(crate) fn would_store<R: Body>(
 ) -> bool {
     let fields = response.headers();
     let control = ResponseCacheControl::parse(fields);
+    let received = Received {
+        at: edge.clock.wall(),
+        delay: Duration::ZERO,
+    };
     let exchange = storable::Exchange {
         method: &Method::GET,
         request: sent,
         status: response.status(),
         response: fields,
         control: &control,
+        terms: &terms(response.status(), fields, &control, policy, received),
         policy,
         length: response.body().size_hint().exact(),
         max_length: edge.max_object(policy),

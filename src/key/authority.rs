@@ -28,7 +28,10 @@ impl<'a> Target<'a> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (None, _) => None,
-            (Some(host), None) => Some(Self::parse(host.to_str().map_err(|_| NoKey::NotCanonical)?, https)?),
+            (Some(host), None) => Some(Self::parse(
+                host.to_str().map_err(|_| NoKey::NotCanonical)?,
+                https,
+            )?),
             (Some(_), Some(_)) => return Err(NoKey::NotCanonical),
         };
         let authority = match uri.authority() {
@@ -54,7 +57,11 @@ impl<'a> Target<'a> {
             return Err(NoKey::NotCanonical);
         }
         let default = if https { 443 } else { 80 };
-        Ok(Self { https, host, port: port.filter(|port| *port != default) })
+        Ok(Self {
+            https,
+            host,
+            port: port.filter(|port| *port != default),
+        })
     }
 
     fn agrees(&self, other: &Target<'_>) -> bool {
@@ -73,7 +80,9 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
         None => None,
         // An empty port is the default one (RFC 3986 §3.2.3).
         Some("") => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some((host, Some(port.parse().ok()?))),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((host, Some(port.parse().ok()?)))
+        }
         Some(_) => None,
     }
 }
@@ -104,10 +113,22 @@ mod tests {
         ] {
             assert_eq!(target(uri, hosts), plain, "{uri} {hosts:?}");
         }
-        assert_eq!(target("/x", &["a.example:8080"]), Ok((false, "a.example".into(), Some(8080))));
-        assert_eq!(target("https://a.example:443/", &[]), Ok((true, "a.example".into(), None)));
-        assert_eq!(target("https://a.example:80/", &[]), Ok((true, "a.example".into(), Some(80))));
-        assert_eq!(target("/", &["[::1]:8080"]), Ok((false, "[::1]".into(), Some(8080))));
+        assert_eq!(
+            target("/x", &["a.example:8080"]),
+            Ok((false, "a.example".into(), Some(8080)))
+        );
+        assert_eq!(
+            target("https://a.example:443/", &[]),
+            Ok((true, "a.example".into(), None))
+        );
+        assert_eq!(
+            target("https://a.example:80/", &[]),
+            Ok((true, "a.example".into(), Some(80)))
+        );
+        assert_eq!(
+            target("/", &["[::1]:8080"]),
+            Ok((false, "[::1]".into(), Some(8080)))
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-/// Fields that are about one connection, or about a proxy on it. `Trailer` is among them because trailers are
-/// dropped, which RFC 9111 §3.1 allows; the `Proxy-` fields because that section forbids to store them.
-const HOP_BY_HOP: [HeaderName; 11] = [
+/// Fields that are about one connection, or about a proxy on it: RFC 9111 §3.1 forbids to store the `Proxy-` fields.
+/// `Trailer` is not among them: it goes with the trailers, as far as they go.
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -14,7 +14,6 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     header::PROXY_AUTHORIZATION,
     HeaderName::from_static("proxy-authentication-info"),
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("http2-settings"),
@@ -126,7 +125,7 @@ mod tests {
             ("etag", "\"a\""),
         ]);
         strip_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["etag"]);
+        assert_eq!(names(&headers), ["etag", "trailer"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::directives::{Fields, RequestCacheControl, ResponseCacheControl};
 use super::freshness::{Source, Terms, parse_date};
 use super::status::{heuristically_cacheable, understood};
+use super::vary::Vary;
 use crate::policy::{Authorization, CachePolicy, RequestDirectives, SetCookie};
 
 /// One exchange with the origin, as far as its heads tell.
@@ -169,6 +170,7 @@ fn request_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 
 fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let Exchange {
+        request,
         response,
         control,
         policy,
@@ -179,7 +181,8 @@ fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     if kept_cookie && policy.set_cookie == SetCookie::DoNotStore {
         return Err(NotStored::SetCookie);
     }
-    if varies_by_anything(response) {
+    // RFC 9111 §4.1: `*`, wherever it stands, matches no other request, and nor does what is no field name.
+    if Vary::new(response, request).is_err() {
         return Err(NotStored::Vary);
     }
     // A stream of events has no end to wait for, and is for one viewer.
@@ -193,16 +196,6 @@ fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     } else {
         Ok(())
     }
-}
-
-/// RFC 9111 §4.1: `*`, wherever it stands, matches no other request, and nor does what is no field name.
-fn varies_by_anything(response: &HeaderMap) -> bool {
-    response
-        .get_all(VARY)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .any(|name| name == b"*" || !name.is_empty() && HeaderName::from_bytes(name).is_err())
 }
 
 /// A response that is stale already is worth its room if it can be validated, or may be used stale before that.

@@ -24,16 +24,26 @@ struct Memo {
 
 impl Memos {
     pub(crate) fn new() -> Self {
-        Self { memos: Cache::new(MEMOS) }
+        Self {
+            memos: Cache::new(MEMOS),
+        }
     }
 
     pub(crate) fn note(&self, key: &KeyBuf, until: Duration, as_of: u64) {
-        self.memos.insert(key.to_key(), Arc::new(Memo { until, stamp: Stamp::new(as_of) }));
+        self.memos.insert(
+            key.to_key(),
+            Arc::new(Memo {
+                until,
+                stamp: Stamp::new(as_of),
+            }),
+        );
     }
 
     /// Whether the key's last answer could not be stored.
     pub(crate) fn knows(&self, key: &KeyBuf, now: Duration, log: &Log) -> bool {
-        let Some(memo) = self.memos.get(key.as_bytes()) else { return false };
+        let Some(memo) = self.memos.get(key.as_bytes()) else {
+            return false;
+        };
         let knows = memo.until > now && log.is_current(key.as_bytes(), &memo.stamp);
         if !knows {
             self.forget(key);
@@ -46,6 +56,7 @@ impl Memos {
     }
 
     pub(crate) fn sweep(&self, log: &Log) {
-        self.memos.retain(|key, memo| log.is_current(key.as_bytes(), &memo.stamp));
+        self.memos
+            .retain(|key, memo| log.is_current(key.as_bytes(), &memo.stamp));
     }
 }

@@ -57,7 +57,12 @@ impl MemoryStore {
         let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
         let max_slot = slots.shard_capacity() / 100 * ADMITTED;
         let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
-        Self { slots, writers, hasher, max_slot }
+        Self {
+            slots,
+            writers,
+            hasher,
+            max_slot,
+        }
     }
 
     pub(crate) fn get(&self, key: &KeyBuf) -> Option<Slot> {
@@ -72,8 +77,11 @@ impl MemoryStore {
         let _writer = self.writer(key);
         let before = self.slots.peek(key.as_bytes());
         let before = before.as_ref().map_or(&[][..], Slot::variants);
-        let before: Vec<_> =
-            before.iter().filter(|stored| log.is_current(key.as_bytes(), &stored.stamp)).cloned().collect();
+        let before: Vec<_> = before
+            .iter()
+            .filter(|stored| log.is_current(key.as_bytes(), &stored.stamp))
+            .cloned()
+            .collect();
         let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
         match Slot::with(&before, stored, max_variants, room) {
             Some(slot) => {
@@ -95,12 +103,16 @@ impl MemoryStore {
     }
 
     fn retain(&self, key: &CacheKey, keep: impl Fn(&Stored) -> bool) {
-        let Some(seen) = self.slots.peek(key.as_bytes()) else { return };
+        let Some(seen) = self.slots.peek(key.as_bytes()) else {
+            return;
+        };
         if seen.variants().iter().all(|stored| keep(stored)) {
             return;
         }
         let _writer = self.writer(key);
-        let Some(before) = self.slots.peek(key.as_bytes()) else { return };
+        let Some(before) = self.slots.peek(key.as_bytes()) else {
+            return;
+        };
         match before.retain(keep) {
             Some(slot) => self.slots.insert(key.clone(), slot),
             None => drop(self.slots.remove(key.as_bytes())),
@@ -131,7 +143,12 @@ mod tests {
 
     #[test]
     fn the_largest_object_allowed_is_held() {
-        for (capacity, object) in [(64 << 20, 8 << 20), (1 << 30, 64 << 20), (1 << 30, 1 << 20), (8 << 20, 1 << 20)] {
+        for (capacity, object) in [
+            (64 << 20, 8 << 20),
+            (1 << 30, 64 << 20),
+            (1 << 30, 1 << 20),
+            (8 << 20, 1 << 20),
+        ] {
             let store = MemoryStore::new(capacity, object);
             let key = key("http://a/large");
             assert!(store.insert(&key.to_key(), stored(0, object as usize), 8, &Log::default()));
@@ -144,7 +161,12 @@ mod tests {
         let capacity = 4 << 20;
         let store = MemoryStore::new(capacity, 64 << 10);
         for n in 0..1_000 {
-            store.insert(&key(&format!("http://a/{n}")).to_key(), stored(n, 32 << 10), 8, &Log::default());
+            store.insert(
+                &key(&format!("http://a/{n}")).to_key(),
+                stored(n, 32 << 10),
+                8,
+                &Log::default(),
+            );
         }
         let (_, bytes) = store.usage();
         assert!(bytes <= capacity && bytes > capacity / 2, "{bytes}");

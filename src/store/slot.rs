@@ -35,7 +35,12 @@ impl Slot {
 
     /// The variants `before` that no invalidation covers, and one more response; `None` if that one is older than what
     /// it would replace, or does not fit.
-    pub(super) fn with(before: &[Arc<Stored>], stored: Arc<Stored>, max_variants: usize, room: u64) -> Option<Self> {
+    pub(super) fn with(
+        before: &[Arc<Stored>],
+        stored: Arc<Stored>,
+        max_variants: usize,
+        room: u64,
+    ) -> Option<Self> {
         let same = |other: &Arc<Stored>| other.head.vary == stored.head.vary;
         let newer = |other: &Arc<Stored>| other.head.order > stored.head.order;
         if stored.weight() > room || before.iter().any(|other| same(other) && newer(other)) {
@@ -52,7 +57,13 @@ impl Slot {
     }
 
     pub(super) fn retain(&self, keep: impl Fn(&Stored) -> bool) -> Option<Self> {
-        Self::new(self.variants().iter().filter(|stored| keep(stored)).cloned().collect())
+        Self::new(
+            self.variants()
+                .iter()
+                .filter(|stored| keep(stored))
+                .cloned()
+                .collect(),
+        )
     }
 
     pub(crate) fn variants(&self) -> &[Arc<Stored>] {

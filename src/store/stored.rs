@@ -1,8 +1,8 @@
 //! One stored response: its head, its body, and what is known about both.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -47,7 +47,11 @@ impl Head {
         }
         headers.insert(AGE, HeaderValue::from_static("0"));
         headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
-        if upstream.is_empty() { None } else { HeaderValue::from_bytes(&upstream).ok() }
+        if upstream.is_empty() {
+            None
+        } else {
+            HeaderValue::from_bytes(&upstream).ok()
+        }
     }
 
     pub(crate) fn age(&self, now: Duration) -> Duration {
@@ -62,12 +66,20 @@ impl Head {
 
     /// The same with other fields.
     pub(crate) fn with_headers(&self, headers: HeaderMap) -> Self {
-        Self { headers, upstream_status: self.upstream_status.clone(), vary: self.vary.clone(), ..*self }
+        Self {
+            headers,
+            upstream_status: self.upstream_status.clone(),
+            vary: self.vary.clone(),
+            ..*self
+        }
     }
 
     fn weight(&self) -> usize {
-        let fields: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
+        let fields: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
+            .sum();
         size_of::<Self>() + fields + self.vary.weight()
     }
 }
@@ -93,7 +105,13 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn new(head: Arc<Head>, body: Blocks, as_of: u64) -> Self {
         let weight = OBJECT_OVERHEAD + head.weight() + body.blocks.len() * BLOCK_OVERHEAD;
-        Self { weight: weight as u64 + body.length, head, body, stamp: Stamp::new(as_of), retry_at: AtomicU64::new(0) }
+        Self {
+            weight: weight as u64 + body.length,
+            head,
+            body,
+            stamp: Stamp::new(as_of),
+            retry_at: AtomicU64::new(0),
+        }
     }
 
     /// Bytes really held.
@@ -165,7 +183,11 @@ mod tests {
 
     #[test]
     fn runs_cover_a_range_block_by_block() {
-        let blocks = Blocks::new(smallvec![Bytes::from("abc"), Bytes::from("de"), Bytes::from("fgh")]);
+        let blocks = Blocks::new(smallvec![
+            Bytes::from("abc"),
+            Bytes::from("de"),
+            Bytes::from("fgh")
+        ]);
         assert_eq!(blocks.len(), 8);
         for start in 0..8 {
             for end in start..=8 {
