@@ -75,10 +75,9 @@ pub(crate) fn shared<R>(
                 let_run(source);
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
             }
-            Selection::Parts(parts) => (
-                StatusCode::PARTIAL_CONTENT,
-                partial(edge, &mut headers, source, &parts, length),
-            ),
+            Selection::Parts(parts) => {
+                (StatusCode::PARTIAL_CONTENT, partial(edge, &mut headers, source, &parts, length))
+            }
         }
     } else {
         (head.status, Body::whole(source, length))
@@ -109,7 +108,7 @@ where
         preconditions::not_modified_fields(&mut parts.headers);
         parts.status = StatusCode::NOT_MODIFIED;
         Response::from_parts(parts, Body::empty())
-    } else if let (true, Some(length)) = (view.facts.range, length) {
+    } else if let (true, Some(length)) = (view.facts.range && *view.method == Method::GET, length) {
         match range::select(view.headers, &parts.headers, length, 1) {
             Selection::Whole => Response::from_parts(parts, Body::origin(body)),
             Selection::Unsatisfiable => {
@@ -143,12 +142,7 @@ pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -
         StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
         _ => "502: the origin gave no answer\n",
     };
-    finish(
-        code,
-        headers,
-        Body::full(Bytes::from_static(text.as_bytes())),
-        outcome,
-    )
+    finish(code, headers, Body::full(Bytes::from_static(text.as_bytes())), outcome)
 }
 
 fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Outcome) -> Response<Body<R>> {
@@ -183,9 +177,7 @@ fn partial<R>(
     parts: &[Range<u64>],
     length: u64,
 ) -> Body<R> {
-    headers
-        .entry(ACCEPT_RANGES)
-        .or_insert(HeaderValue::from_static("bytes"));
+    headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
     if let [range] = parts {
         single_range(headers, range, length);
         return Body::run(source, range.clone());

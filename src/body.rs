@@ -68,34 +68,20 @@ impl Source {
 
 impl<R> Body<R> {
     pub(crate) fn empty() -> Self {
-        Self {
-            inner: Inner::Once { bytes: None },
-        }
+        Self { inner: Inner::Once { bytes: None } }
     }
 
     pub(crate) fn full(bytes: Bytes) -> Self {
-        Self {
-            inner: Inner::Once {
-                bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
-            },
-        }
+        Self { inner: Inner::Once { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
     pub(crate) fn origin(body: R) -> Self {
-        Self {
-            inner: Inner::Origin { body },
-        }
+        Self { inner: Inner::Origin { body } }
     }
 
     /// `range` of the origin's body. The rest is not read.
     pub(crate) fn cut(body: R, range: Range<u64>) -> Self {
-        Self {
-            inner: Inner::Cut {
-                body,
-                skip: range.start,
-                left: range.end - range.start,
-            },
-        }
+        Self { inner: Inner::Cut { body, skip: range.start, left: range.end - range.start } }
     }
 
     /// A whole body, `length` bytes long as far as that is known.
@@ -105,33 +91,15 @@ impl<R> Body<R> {
         {
             return Self::full(bytes);
         }
-        Self {
-            inner: Inner::Run {
-                source,
-                range: 0..length.unwrap_or(u64::MAX),
-                known: length.is_some(),
-            },
-        }
+        Self { inner: Inner::Run { source, range: 0..length.unwrap_or(u64::MAX), known: length.is_some() } }
     }
 
     pub(crate) fn run(source: Source, range: Range<u64>) -> Self {
-        Self {
-            inner: Inner::Run {
-                source,
-                range,
-                known: true,
-            },
-        }
+        Self { inner: Inner::Run { source, range, known: true } }
     }
 
     pub(crate) fn multipart(source: Source, parts: VecDeque<Part>, length: u64) -> Self {
-        Self {
-            inner: Inner::Multipart {
-                source,
-                parts,
-                left: length,
-            },
-        }
+        Self { inner: Inner::Multipart { source, parts, left: length } }
     }
 }
 

@@ -27,9 +27,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock that starts now.
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
@@ -59,10 +57,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at `start`.
     pub fn new(start: SystemTime) -> Self {
-        Self {
-            start,
-            elapsed: Arc::default(),
-        }
+        Self { start, elapsed: Arc::default() }
     }
 
     /// Moves both clocks ahead.

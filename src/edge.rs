@@ -73,13 +73,7 @@ impl Edge {
     pub fn stats(&self) -> Stats {
         let (objects, bytes) = self.0.store.usage();
         let (fills, bytes_in_flight) = self.0.fills.usage();
-        Stats {
-            objects,
-            bytes,
-            fills,
-            bytes_in_flight,
-            ..self.0.counters.snapshot()
-        }
+        Stats { objects, bytes, fills, bytes_in_flight, ..self.0.counters.snapshot() }
     }
 
     pub(crate) fn invalidate(&self, scopes: impl IntoIterator<Item = Scope>) {
@@ -89,9 +83,7 @@ impl Edge {
 
 impl fmt::Debug for Edge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edge")
-            .field("name", &self.0.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Edge").field("name", &self.0.name).finish_non_exhaustive()
     }
 }
 
@@ -139,10 +131,7 @@ const IN_FLIGHT_SHARE: u64 = 4;
 const MIN_CAPACITY: u64 = 64 * 1024;
 
 fn max_object(policy: &CachePolicy, capacity: u64) -> u64 {
-    policy
-        .limits
-        .object_size
-        .unwrap_or(MAX_OBJECT.min(capacity / OBJECT_SHARE))
+    policy.limits.object_size.unwrap_or(MAX_OBJECT.min(capacity / OBJECT_SHARE))
 }
 
 /// Configures an [`Edge`].
@@ -223,16 +212,10 @@ impl EdgeBuilder {
     pub fn build(self) -> Result<Edge, ConfigError> {
         let name = cache_name(&self.name)?;
         if self.capacity < MIN_CAPACITY {
-            return Err(ConfigError::new(
-                "capacity",
-                format!("is under {MIN_CAPACITY} bytes"),
-            ));
+            return Err(ConfigError::new("capacity", format!("is under {MIN_CAPACITY} bytes")));
         }
         if self.max_fills == 0 {
-            return Err(ConfigError::new(
-                "max_fills",
-                "is zero: nothing would ever be stored",
-            ));
+            return Err(ConfigError::new("max_fills", "is zero: nothing would ever be stored"));
         }
         let mut largest = check(&self.policy, self.capacity, "policy")?;
         let mut behaviors = Vec::with_capacity(self.behaviors.len());
@@ -282,25 +265,16 @@ fn check(policy: &CachePolicy, capacity: u64, place: &str) -> Result<u64, Config
         return wrong("limits.object_size", "is zero".into());
     }
     if policy.ttl.min > policy.ttl.max {
-        return wrong(
-            "ttl.min",
-            format!("{:?} is over ttl.max ({:?})", policy.ttl.min, policy.ttl.max),
-        );
+        return wrong("ttl.min", format!("{:?} is over ttl.max ({:?})", policy.ttl.min, policy.ttl.max));
     }
     if policy.limits.variants == 0 {
         return wrong("limits.variants", "is zero".into());
     }
     if policy.heuristic.percent > 100 {
-        return wrong(
-            "heuristic.percent",
-            format!("{} is over 100", policy.heuristic.percent),
-        );
+        return wrong("heuristic.percent", format!("{} is over 100", policy.heuristic.percent));
     }
     if policy.limits.follower_wait == Duration::ZERO {
-        return wrong(
-            "limits.follower_wait",
-            "is zero: nobody could share a fill".into(),
-        );
+        return wrong("limits.follower_wait", "is zero: nobody could share a fill".into());
     }
     Ok(object)
 }
@@ -331,18 +305,11 @@ mod tests {
     #[test]
     fn a_configuration_that_cannot_work_is_refused_by_name() {
         let sized = |object_size| CachePolicy {
-            limits: Limits {
-                object_size: Some(object_size),
-                ..Limits::default()
-            },
+            limits: Limits { object_size: Some(object_size), ..Limits::default() },
             ..CachePolicy::default()
         };
         let backwards = CachePolicy {
-            ttl: Ttl {
-                min: Duration::from_secs(2),
-                max: Duration::from_secs(1),
-                ..Ttl::default()
-            },
+            ttl: Ttl { min: Duration::from_secs(2), max: Duration::from_secs(1), ..Ttl::default() },
             ..CachePolicy::default()
         };
         let edge = || Edge::builder().capacity(8 << 20);
@@ -353,14 +320,8 @@ mod tests {
             (edge().max_fills(0), "max_fills"),
             (edge().policy(sized((1 << 20) + 1)), "policy: limits.object_size"),
             (edge().policy(backwards), "policy: ttl.min"),
-            (
-                edge().behavior(Behavior::new("/a", sized(0))),
-                "behavior \"/a\": limits.object_size",
-            ),
-            (
-                edge().behavior(Behavior::new("a", CachePolicy::default())),
-                "behavior \"a\"",
-            ),
+            (edge().behavior(Behavior::new("/a", sized(0))), "behavior \"/a\": limits.object_size"),
+            (edge().behavior(Behavior::new("a", CachePolicy::default())), "behavior \"a\""),
         ] {
             assert_eq!(builder.build().unwrap_err().setting(), setting);
         }
@@ -369,12 +330,9 @@ mod tests {
 
     #[test]
     fn a_name_is_a_token_or_a_string() {
-        for (name, item) in [
-            ("fra-1", "fra-1"),
-            ("1a", "\"1a\""),
-            ("my edge", "\"my edge\""),
-            ("a\"b", "\"a\\\"b\""),
-        ] {
+        for (name, item) in
+            [("fra-1", "fra-1"), ("1a", "\"1a\""), ("my edge", "\"my edge\""), ("a\"b", "\"a\\\"b\"")]
+        {
             assert_eq!(cache_name(name).unwrap(), item);
         }
     }
@@ -382,10 +340,7 @@ mod tests {
     #[test]
     fn the_first_behavior_that_matches_decides() {
         let named = |seconds| CachePolicy {
-            ttl: Ttl {
-                default: Some(Duration::from_secs(seconds)),
-                ..Ttl::default()
-            },
+            ttl: Ttl { default: Some(Duration::from_secs(seconds)), ..Ttl::default() },
             ..CachePolicy::default()
         };
         let edge = Edge::builder()
@@ -394,13 +349,7 @@ mod tests {
             .behavior(Behavior::new("/a/*", named(2)))
             .build()
             .unwrap();
-        for (path, seconds) in [
-            ("/a/x.png", 1),
-            ("/a/x", 2),
-            ("/b", 0),
-            ("/a/../a/x", 0),
-            ("/a/x%2f", 0),
-        ] {
+        for (path, seconds) in [("/a/x.png", 1), ("/a/x", 2), ("/b", 0), ("/a/../a/x", 0), ("/a/x%2f", 0)] {
             let policy = edge.0.policy_for(&path.parse().unwrap());
             assert_eq!(policy.ttl.default, Some(Duration::from_secs(seconds)), "{path}");
         }

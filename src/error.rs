@@ -13,10 +13,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(setting: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            setting: setting.into(),
-            reason: reason.into(),
-        }
+        Self { setting: setting.into(), reason: reason.into() }
     }
 
     /// The setting that is wrong, such as `behavior "/a": limits.object_size`.
@@ -60,10 +57,7 @@ impl BodyError {
     }
 
     pub(crate) fn origin(source: Box<dyn Error + Send + Sync>) -> Self {
-        Self {
-            kind: BodyErrorKind::Origin,
-            source: Some(source.into()),
-        }
+        Self { kind: BodyErrorKind::Origin, source: Some(source.into()) }
     }
 
     /// What ended the body.

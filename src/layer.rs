@@ -23,9 +23,7 @@ impl CacheLayer {
     /// # Errors
     /// If the policy cannot work.
     pub fn new(policy: CachePolicy) -> Result<Self, ConfigError> {
-        Ok(Self {
-            edge: Edge::builder().policy(policy).build()?,
-        })
+        Ok(Self { edge: Edge::builder().policy(policy).build()? })
     }
 
     pub(crate) fn from_edge(edge: Edge) -> Self {

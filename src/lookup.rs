@@ -60,11 +60,7 @@ pub(crate) struct Ask {
 impl EdgeInner {
     pub(crate) fn look(&self, query: Query<'_>, now: Duration) -> Look {
         if query.facts.authorization && query.policy.authorization == Authorization::Bypass {
-            return Look::Ask(Ask {
-                reason: ForwardReason::Bypass,
-                stored: None,
-                vary: None,
-            });
+            return Look::Ask(Ask { reason: ForwardReason::Bypass, stored: None, vary: None });
         }
         let Some(slot) = self.store.get(query.key) else {
             return ask(query, ForwardReason::UriMiss, None, None);
@@ -80,22 +76,15 @@ impl EdgeInner {
         let head = &stored.head;
         let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
             Reuse::Fresh => Use::Fresh,
-            Reuse::Stale(StaleUse::WhileRevalidate) => Use::Stale {
-                detail: Detail::StaleWhileRevalidate,
-                refresh: !stored.is_put_off(now),
-            },
-            Reuse::Stale(StaleUse::MaxStale) => Use::Stale {
-                detail: Detail::MaxStale,
-                refresh: false,
-            },
+            Reuse::Stale(StaleUse::WhileRevalidate) => {
+                Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: !stored.is_put_off(now) }
+            }
+            Reuse::Stale(StaleUse::MaxStale) => Use::Stale { detail: Detail::MaxStale, refresh: false },
             // The origin failed a moment ago: it is not asked again before it had time to recover.
             Reuse::Validate(_)
                 if stored.is_put_off(now) && self.stands_in(query, &stored, Failure::Disconnected, now) =>
             {
-                Use::Stale {
-                    detail: Detail::StaleIfError,
-                    refresh: false,
-                }
+                Use::Stale { detail: Detail::StaleIfError, refresh: false }
             }
             Reuse::Validate(reason) => {
                 let vary = Some(head.vary.clone()).filter(|vary| !vary.is_empty());
@@ -125,11 +114,7 @@ fn ask(query: Query<'_>, reason: ForwardReason, stored: Option<Arc<Stored>>, var
     if query.control.only_if_cached {
         return Look::Unsatisfiable;
     }
-    Look::Ask(Ask {
-        reason,
-        stored,
-        vary: vary.filter(|vary| !vary.is_empty()),
-    })
+    Look::Ask(Ask { reason, stored, vary: vary.filter(|vary| !vary.is_empty()) })
 }
 
 impl Use {

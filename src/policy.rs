@@ -96,10 +96,7 @@ pub struct Heuristic {
 
 impl Default for Heuristic {
     fn default() -> Self {
-        Self {
-            percent: 10,
-            max: Duration::from_secs(86_400),
-        }
+        Self { percent: 10, max: Duration::from_secs(86_400) }
     }
 }
 
@@ -224,9 +221,6 @@ pub struct Behavior {
 impl Behavior {
     /// The policy for paths matching `pattern`, such as `/images/*` or `*.m3u8`.
     pub fn new(pattern: impl Into<String>, policy: CachePolicy) -> Self {
-        Self {
-            pattern: pattern.into(),
-            policy,
-        }
+        Self { pattern: pattern.into(), policy }
     }
 }

@@ -39,10 +39,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn read(method: &Method, headers: &HeaderMap) -> Self {
-        let mut facts = Self {
-            upgrade: *method == Method::CONNECT,
-            ..Self::default()
-        };
+        let mut facts = Self { upgrade: *method == Method::CONNECT, ..Self::default() };
         for (name, value) in headers {
             match name.as_str() {
                 "cache-control" | "pragma" => facts.directives = true,
@@ -90,9 +87,7 @@ pub(crate) fn path_is_ambiguous(uri: &Uri) -> bool {
         return false;
     }
     let lower = path.to_ascii_lowercase().replace("%2e", ".");
-    ["%2f", "%5c", "%00", "\\"]
-        .iter()
-        .any(|encoded| lower.contains(encoded))
+    ["%2f", "%5c", "%00", "\\"].iter().any(|encoded| lower.contains(encoded))
         || lower.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 

@@ -54,21 +54,14 @@ impl Growing {
             return;
         }
         let small = frame.len() < SMALL;
-        let bytes = if small {
-            Bytes::copy_from_slice(&frame)
-        } else {
-            frame
-        };
+        let bytes = if small { Bytes::copy_from_slice(&frame) } else { frame };
         let at = self.end;
         self.end += bytes.len() as u64;
         self.pieces.push_back(Piece { at, bytes });
         if small {
             self.merge_small();
         }
-        let open = self
-            .pieces
-            .get(self.blocks)
-            .map_or(0, |first| self.end - first.at);
+        let open = self.pieces.get(self.blocks).map_or(0, |first| self.end - first.at);
         if open >= BLOCK as u64 {
             self.close_block();
         }
@@ -82,11 +75,7 @@ impl Growing {
             && last.bytes.len() >= before.bytes.len()
             && self.pieces.len() - self.blocks >= 2
         {
-            let last = self
-                .pieces
-                .pop_back()
-                .map(|piece| piece.bytes)
-                .unwrap_or_default();
+            let last = self.pieces.pop_back().map(|piece| piece.bytes).unwrap_or_default();
             if let Some(before) = self.pieces.back_mut() {
                 before.bytes = [&before.bytes[..], &last[..]].concat().into();
             }
@@ -102,10 +91,7 @@ impl Growing {
         for piece in &open {
             block.extend_from_slice(&piece.bytes);
         }
-        self.pieces.push_back(Piece {
-            at,
-            bytes: block.freeze(),
-        });
+        self.pieces.push_back(Piece { at, bytes: block.freeze() });
         self.blocks = self.pieces.len();
     }
 
@@ -128,11 +114,7 @@ impl Growing {
         };
         let from = (range.start - piece.at) as usize;
         let to = (range.end - piece.at).min(piece.bytes.len() as u64) as usize;
-        if from >= to {
-            Bytes::new()
-        } else {
-            piece.bytes.slice(from..to)
-        }
+        if from >= to { Bytes::new() } else { piece.bytes.slice(from..to) }
     }
 
     /// The whole body, if nothing of it was let go.
@@ -143,12 +125,7 @@ impl Growing {
         if self.blocks < self.pieces.len() {
             self.close_block();
         }
-        Some(Blocks::new(
-            self.pieces
-                .iter()
-                .map(|piece| piece.bytes.clone())
-                .collect::<SmallVec<_>>(),
-        ))
+        Some(Blocks::new(self.pieces.iter().map(|piece| piece.bytes.clone()).collect::<SmallVec<_>>()))
     }
 }
 
@@ -182,11 +159,7 @@ mod tests {
                 growing.push(Bytes::copy_from_slice(chunk));
             }
             assert_eq!(read(&growing, 0..700_000), whole, "{frame}");
-            assert_eq!(
-                read(&growing, 262_000..263_000),
-                whole[262_000..263_000],
-                "{frame}"
-            );
+            assert_eq!(read(&growing, 262_000..263_000), whole[262_000..263_000], "{frame}");
             let blocks = growing.finish().unwrap();
             assert_eq!(blocks.len(), 700_000);
             assert_eq!(read(&growing, 5..699_999), whole[5..699_999], "{frame}");

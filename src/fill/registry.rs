@@ -78,11 +78,7 @@ impl Registry {
     pub(crate) fn join_or_lead(self: &Arc<Self>, key: &KeyBuf, wish: &Wish) -> Turn {
         let mut fills = self.fills.lock();
         if let Some(fill) = fills.get(key.as_bytes()) {
-            let wanted = if wish.unanswered {
-                fill.is_asking()
-            } else {
-                fill.is_joinable()
-            };
+            let wanted = if wish.unanswered { fill.is_asking() } else { fill.is_joinable() };
             // A fill that began before an invalidation is not for those who come after it (invariant 4).
             if wanted && self.log.is_current(key.as_bytes(), &fill.stamp) {
                 return Turn::Follow(fill.participate());
@@ -124,20 +120,12 @@ impl Registry {
         let order = self.order.fetch_add(1, Ordering::Relaxed);
         let stamp = Stamp::new(registration.as_of());
         let fill = Arc::new(Fill::new(stamp, order, chain, keep, Arc::clone(&self.in_flight)));
-        Some(Lead {
-            fill,
-            key,
-            registry: Arc::clone(self),
-            registration: Some(registration),
-        })
+        Some(Lead { fill, key, registry: Arc::clone(self), registration: Some(registration) })
     }
 
     /// Fills running, and bytes they hold.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        (
-            self.running.load(Ordering::Relaxed),
-            self.in_flight.load(Ordering::Relaxed),
-        )
+        (self.running.load(Ordering::Relaxed), self.in_flight.load(Ordering::Relaxed))
     }
 }
 

@@ -110,19 +110,8 @@ pub(super) enum Kept {
 
 impl Fill {
     pub(super) fn new(stamp: Stamp, order: u64, chain: Chain, keep: bool, in_flight: Arc<AtomicU64>) -> Self {
-        let state = State {
-            phase: Phase::Asking,
-            participants: Slab::new(),
-            task: None,
-            keep,
-        };
-        Self {
-            state: Mutex::new(state),
-            stamp,
-            order,
-            chain,
-            in_flight,
-        }
+        let state = State { phase: Phase::Asking, participants: Slab::new(), task: None, keep };
+        Self { state: Mutex::new(state), stamp, order, chain, in_flight }
     }
 
     /// Takes part: the fill goes on at least while somebody does.
@@ -134,10 +123,7 @@ impl Fill {
         if let Some(task) = task {
             task.wake();
         }
-        Participant {
-            fill: Arc::clone(self),
-            seat,
-        }
+        Participant { fill: Arc::clone(self), seat }
     }
 
     /// Whether somebody who comes now can have all of the answer.
@@ -157,14 +143,7 @@ impl Fill {
 
     pub(super) fn flow(&self, head: Arc<Head>, length: Option<u64>) {
         let body = Growing::default();
-        self.settle(Phase::Flowing(Flow {
-            head,
-            length,
-            body,
-            counted: 0,
-            window: None,
-            end: None,
-        }));
+        self.settle(Phase::Flowing(Flow { head, length, body, counted: 0, window: None, end: None }));
     }
 
     pub(super) fn answer_stored(&self, stored: Arc<Stored>) {
@@ -192,12 +171,7 @@ impl Fill {
     pub(super) fn push(&self, frame: Bytes, max_length: u64, budget: u64, wake: bool) -> Kept {
         let (kept, wakers) = {
             let mut state = self.state.lock();
-            let State {
-                phase: Phase::Flowing(flow),
-                participants,
-                ..
-            } = &mut *state
-            else {
+            let State { phase: Phase::Flowing(flow), participants, .. } = &mut *state else {
                 return Kept::Window;
             };
             flow.body.push(frame);
@@ -211,11 +185,7 @@ impl Fill {
                 flow.slide(participants, window);
                 flow.count(&self.in_flight);
             }
-            let kept = if flow.window.is_some() {
-                Kept::Window
-            } else {
-                Kept::Whole
-            };
+            let kept = if flow.window.is_some() { Kept::Window } else { Kept::Whole };
             (kept, if wake { state.wakers() } else { Vec::new() })
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -248,8 +218,7 @@ impl Fill {
     /// The store holds the body now, and counts it.
     pub(super) fn handed_over(&self) {
         if let Phase::Flowing(flow) = &mut self.state.lock().phase {
-            self.in_flight
-                .fetch_sub(std::mem::take(&mut flow.counted), Ordering::Relaxed);
+            self.in_flight.fetch_sub(std::mem::take(&mut flow.counted), Ordering::Relaxed);
         }
     }
 
@@ -309,13 +278,7 @@ impl Fill {
     pub(super) async fn wanted(&self) {
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            let State {
-                phase: Phase::Flowing(flow),
-                participants,
-                task,
-                ..
-            } = &mut *state
-            else {
+            let State { phase: Phase::Flowing(flow), participants, task, .. } = &mut *state else {
                 return Poll::Ready(());
             };
             let fastest = participants.iter().filter_map(|(_, seat)| seat.position).max();
@@ -342,10 +305,7 @@ impl Drop for Fill {
 impl State {
     /// Everyone to wake. They are woken after the lock is let go.
     fn wakers(&mut self) -> Vec<Waker> {
-        self.participants
-            .iter_mut()
-            .filter_map(|(_, seat)| seat.waker.take())
-            .collect()
+        self.participants.iter_mut().filter_map(|(_, seat)| seat.waker.take()).collect()
     }
 }
 
@@ -364,11 +324,7 @@ impl Flow {
     /// behind gets an error rather than hold up the others.
     fn slide(&mut self, participants: &Slab<Seat>, window: u64) {
         let end = self.body.end();
-        let slowest = participants
-            .iter()
-            .map(|(_, seat)| seat.position.unwrap_or(0))
-            .min()
-            .unwrap_or(end);
+        let slowest = participants.iter().map(|(_, seat)| seat.position.unwrap_or(0)).min().unwrap_or(end);
         self.body.release_before(slowest.min(end));
         self.body.release_before(end.saturating_sub(window));
     }
@@ -418,10 +374,7 @@ impl Participant {
                     set_waker(&mut state.participants[self.seat].waker, cx);
                     return Poll::Pending;
                 }
-                Phase::Flowing(flow) => Answer::Flowing {
-                    head: Arc::clone(&flow.head),
-                    length: flow.length,
-                },
+                Phase::Flowing(flow) => Answer::Flowing { head: Arc::clone(&flow.head), length: flow.length },
                 Phase::Stored(stored) => Answer::Stored(Arc::clone(stored)),
                 Phase::Unshared(why) => Answer::Unshared(*why),
             };
@@ -437,13 +390,7 @@ impl Participant {
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut state = self.fill.state.lock();
-        let State {
-            phase: Phase::Flowing(flow),
-            participants,
-            task,
-            ..
-        } = &mut *state
-        else {
+        let State { phase: Phase::Flowing(flow), participants, task, .. } = &mut *state else {
             return Poll::Ready(Some(Err(BodyError::new(BodyErrorKind::Aborted))));
         };
         let seat = &mut participants[self.seat];

@@ -164,22 +164,12 @@ struct Rest {
 impl Rest {
     fn decide<R: Body>(&self, response: &Response<R>, sent: &HeaderMap, asked: Duration) -> Decision {
         let now = self.edge.clock.elapsed();
-        let received = Received {
-            at: self.edge.clock.wall(),
-            delay: now.saturating_sub(asked),
-        };
+        let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
         if let (StatusCode::NOT_MODIFIED, Some(base)) = (response.status(), &self.base) {
             return Decision::Refreshed(self.freshen(base, response.headers(), sent, received, now));
         }
         let length = response.body().size_hint().exact();
-        match self.head(
-            response.status(),
-            response.headers().clone(),
-            sent,
-            length,
-            received,
-            now,
-        ) {
+        match self.head(response.status(), response.headers().clone(), sent, length, received, now) {
             Ok(head) => Decision::Share(head),
             Err(why) => Decision::NotStored(why),
         }
@@ -257,14 +247,7 @@ impl Rest {
         before.remove(AGE);
         before.remove(http::header::CACHE_STATUS);
         let merged = validation::freshen(&before, fields);
-        match self.head(
-            base.head.status,
-            merged,
-            sent,
-            Some(base.body.len()),
-            received,
-            now,
-        ) {
+        match self.head(base.head.status, merged, sent, Some(base.body.len()), received, now) {
             Ok(head) => Arc::new(Stored::new(Arc::new(head), base.body.clone(), self.lead.as_of())),
             Err(_) => {
                 self.edge.store.remove(&self.key.to_key(), base);
@@ -300,11 +283,7 @@ impl Rest {
         }
         self.edge.counters.not_stored(why);
         self.lead.leave_registry();
-        self.lead.fill.unshared(if refused {
-            Unshared::Refused(status)
-        } else {
-            Unshared::Private
-        });
+        self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
     }
 
     fn put_off_base(&self) {
@@ -366,11 +345,7 @@ impl Rest {
             }
         };
         let short = promised.is_some_and(|promised| length != promised);
-        let end = if end.is_ok() && short {
-            Err(BodyError::new(BodyErrorKind::Length))
-        } else {
-            end
-        };
+        let end = if end.is_ok() && short { Err(BodyError::new(BodyErrorKind::Length)) } else { end };
         match end {
             Ok(()) => {
                 if let Some(blocks) = fill.whole() {
@@ -411,9 +386,7 @@ impl Rest {
 
     /// Puts a response into the store, unless an invalidation or a newer fill came first (invariants 4 and 5).
     fn publish(&mut self, stored: &Arc<Stored>) {
-        let EdgeInner {
-            store, log, memos, ..
-        } = &*self.edge;
+        let EdgeInner { store, log, memos, .. } = &*self.edge;
         if !self.lead.is_current(self.key.as_bytes()) {
             return;
         }
@@ -440,10 +413,7 @@ pub(crate) fn would_store<R: Body>(
 ) -> bool {
     let fields = response.headers();
     let control = ResponseCacheControl::parse(fields);
-    let received = Received {
-        at: edge.clock.wall(),
-        delay: Duration::ZERO,
-    };
+    let received = Received { at: edge.clock.wall(), delay: Duration::ZERO };
     let exchange = storable::Exchange {
         method: &Method::GET,
         request: sent,

@@ -58,10 +58,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     pub(crate) fn new(as_of: u64) -> Self {
-        Self {
-            as_of,
-            checked: AtomicU64::new(as_of),
-        }
+        Self { as_of, checked: AtomicU64::new(as_of) }
     }
 
     pub(crate) fn as_of(&self) -> u64 {
@@ -108,9 +105,7 @@ impl Log {
         let current = !rules.matches(key, checked);
         if current {
             // Under the read lock the head cannot move.
-            stamp
-                .checked
-                .fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
+            stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         current
     }
@@ -120,18 +115,12 @@ impl Log {
         let mut running = self.running.lock();
         let as_of = self.head();
         *running.entry(as_of).or_default() += 1;
-        Registration {
-            log: Arc::clone(self),
-            as_of,
-        }
+        Registration { log: Arc::clone(self), as_of }
     }
 
     /// Whether no fill that began before rule `number` is still running.
     pub(crate) fn is_quiet_before(&self, number: u64) -> bool {
-        self.running
-            .lock()
-            .first_key_value()
-            .is_none_or(|(oldest, _)| *oldest >= number)
+        self.running.lock().first_key_value().is_none_or(|(oldest, _)| *oldest >= number)
     }
 
     /// Forgets the rules up to `number`, which have been applied to everything stored.
@@ -189,10 +178,7 @@ mod tests {
     use crate::key::KeyBuf;
 
     fn key(uri: &str) -> Box<[u8]> {
-        KeyBuf::of_uri(&uri.parse().unwrap(), &http::HeaderMap::new(), false)
-            .unwrap()
-            .as_bytes()
-            .into()
+        KeyBuf::of_uri(&uri.parse().unwrap(), &http::HeaderMap::new(), false).unwrap().as_bytes().into()
     }
 
     fn path(path: &str) -> Scope {
@@ -215,21 +201,10 @@ mod tests {
     #[test]
     fn a_rule_is_about_its_scope_only() {
         let log = Log::default();
-        let stamps: Vec<_> = [
-            "http://a/x",
-            "http://b/x",
-            "https://a/x",
-            "http://a/x?q",
-            "http://a/y",
-        ]
-        .map(|uri| (key(uri), Stamp::new(0)))
-        .into();
-        let current = |log: &Log| {
-            stamps
-                .iter()
-                .map(|(k, s)| log.is_current(k, s))
-                .collect::<Vec<_>>()
-        };
+        let stamps: Vec<_> = ["http://a/x", "http://b/x", "https://a/x", "http://a/x?q", "http://a/y"]
+            .map(|uri| (key(uri), Stamp::new(0)))
+            .into();
+        let current = |log: &Log| stamps.iter().map(|(k, s)| log.is_current(k, s)).collect::<Vec<_>>();
         log.append([Scope::Uri(key("http://a/x"))]);
         assert_eq!(current(&log), [false, true, true, true, true]);
         log.append([path("/x")]);

@@ -39,18 +39,13 @@ impl Invalidation {
     /// If a path does not start with `/`, or holds a character that cannot stand in a request's target; the error says
     /// which path, and where.
     pub fn paths<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Result<Self, PathError> {
-        let scopes = paths
-            .into_iter()
-            .map(|path| path_scope(path.as_ref()))
-            .collect::<Result<_, _>>()?;
+        let scopes = paths.into_iter().map(|path| path_scope(path.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self { scopes })
     }
 
     /// Every object.
     pub fn all() -> Self {
-        Self {
-            scopes: vec![Scope::All],
-        }
+        Self { scopes: vec![Scope::All] }
     }
 }
 
@@ -58,13 +53,7 @@ impl Invalidation {
 const MAX_PATH: usize = 4_000;
 
 fn path_scope(path: &str) -> Result<Scope, PathError> {
-    let wrong = |position, reason| {
-        Err(PathError {
-            path: path.to_owned(),
-            position,
-            reason,
-        })
-    };
+    let wrong = |position, reason| Err(PathError { path: path.to_owned(), position, reason });
     if !path.starts_with('/') {
         return wrong(0, "does not start with '/'");
     }
@@ -104,11 +93,7 @@ impl PathError {
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "path {:?} {} (at byte {})",
-            self.path, self.reason, self.position
-        )
+        write!(f, "path {:?} {} (at byte {})", self.path, self.reason, self.position)
     }
 }
 
@@ -137,14 +122,7 @@ mod tests {
 
     #[test]
     fn a_bad_path_is_named_with_its_place() {
-        for (path, position) in [
-            ("x", 0),
-            ("", 0),
-            ("/a b", 2),
-            ("/é", 1),
-            ("/a#b", 2),
-            ("/a/*", 3),
-        ] {
+        for (path, position) in [("x", 0), ("", 0), ("/a b", 2), ("/é", 1), ("/a#b", 2), ("/a/*", 3)] {
             let error = Invalidation::paths([path]).unwrap_err();
             assert_eq!(error.position(), position, "{error}");
             assert!(error.to_string().contains(&format!("{path:?}")), "{error}");

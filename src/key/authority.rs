@@ -28,10 +28,7 @@ impl<'a> Target<'a> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (None, _) => None,
-            (Some(host), None) => Some(Self::parse(
-                host.to_str().map_err(|_| NoKey::NotCanonical)?,
-                https,
-            )?),
+            (Some(host), None) => Some(Self::parse(host.to_str().map_err(|_| NoKey::NotCanonical)?, https)?),
             (Some(_), Some(_)) => return Err(NoKey::NotCanonical),
         };
         let authority = match uri.authority() {
@@ -57,11 +54,7 @@ impl<'a> Target<'a> {
             return Err(NoKey::NotCanonical);
         }
         let default = if https { 443 } else { 80 };
-        Ok(Self {
-            https,
-            host,
-            port: port.filter(|port| *port != default),
-        })
+        Ok(Self { https, host, port: port.filter(|port| *port != default) })
     }
 
     fn agrees(&self, other: &Target<'_>) -> bool {
@@ -113,22 +106,10 @@ mod tests {
         ] {
             assert_eq!(target(uri, hosts), plain, "{uri} {hosts:?}");
         }
-        assert_eq!(
-            target("/x", &["a.example:8080"]),
-            Ok((false, "a.example".into(), Some(8080)))
-        );
-        assert_eq!(
-            target("https://a.example:443/", &[]),
-            Ok((true, "a.example".into(), None))
-        );
-        assert_eq!(
-            target("https://a.example:80/", &[]),
-            Ok((true, "a.example".into(), Some(80)))
-        );
-        assert_eq!(
-            target("/", &["[::1]:8080"]),
-            Ok((false, "[::1]".into(), Some(8080)))
-        );
+        assert_eq!(target("/x", &["a.example:8080"]), Ok((false, "a.example".into(), Some(8080))));
+        assert_eq!(target("https://a.example:443/", &[]), Ok((true, "a.example".into(), None)));
+        assert_eq!(target("https://a.example:80/", &[]), Ok((true, "a.example".into(), Some(80))));
+        assert_eq!(target("/", &["[::1]:8080"]), Ok((false, "[::1]".into(), Some(8080))));
     }
 
     #[test]

@@ -194,10 +194,7 @@ fn length_bytes(length: usize) -> [u8; 4] {
 }
 
 fn part_end(key: &[u8], at: usize) -> usize {
-    let length = key
-        .get(at..at + 4)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0, u32::from_be_bytes);
+    let length = key.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     at + 4 + length as usize
 }
 
@@ -238,10 +235,7 @@ mod tests {
     fn key_with(policy: &KeyPolicy, uri: &str, headers: &[(&str, &str)]) -> Vec<u8> {
         let parts = parts(uri, headers);
         let facts = Facts::read(&parts.method, &parts.headers);
-        KeyBuf::new(&parts, &facts, policy, false)
-            .unwrap()
-            .as_bytes()
-            .to_vec()
+        KeyBuf::new(&parts, &facts, policy, false).unwrap().as_bytes().to_vec()
     }
 
     fn key(uri: &str, headers: &[(&str, &str)]) -> Vec<u8> {
@@ -250,10 +244,7 @@ mod tests {
 
     #[test]
     fn http1_and_http2_requests_have_the_same_key() {
-        assert_eq!(
-            key("/a?b", &[("host", "X.example:80")]),
-            key("http://x.example/a?b", &[])
-        );
+        assert_eq!(key("/a?b", &[("host", "X.example:80")]), key("http://x.example/a?b", &[]));
     }
 
     #[test]
@@ -285,10 +276,7 @@ mod tests {
     fn the_viewers_address_is_not_in_the_key() {
         let plain = key("/x", &[("host", "a")]);
         assert_eq!(plain, key("/x", &[("host", "a"), ("forwarded", "for=192.0.2.1")]));
-        assert_eq!(
-            plain,
-            key("/x", &[("host", "a"), ("x-forwarded-for", "192.0.2.1")])
-        );
+        assert_eq!(plain, key("/x", &[("host", "a"), ("x-forwarded-for", "192.0.2.1")]));
     }
 
     #[test]
@@ -303,10 +291,7 @@ mod tests {
             let plain = key(uri, &[("host", "h")]);
             assert_eq!(uri_part(&full), plain);
             let uri: http::Uri = uri.parse().unwrap();
-            assert_eq!(
-                path_part(&full),
-                KeyBuf::of_path(uri.path(), uri.query()).as_bytes()
-            );
+            assert_eq!(path_part(&full), KeyBuf::of_path(uri.path(), uri.query()).as_bytes());
         }
     }
 
@@ -326,15 +311,9 @@ mod tests {
 
     #[test]
     fn a_custom_key_can_bypass() {
-        let policy = KeyPolicy {
-            custom: Some(CustomKey::new(|_| None)),
-            ..KeyPolicy::default()
-        };
+        let policy = KeyPolicy { custom: Some(CustomKey::new(|_| None)), ..KeyPolicy::default() };
         let parts = parts("http://h/", &[]);
         let facts = Facts::read(&parts.method, &parts.headers);
-        assert_eq!(
-            KeyBuf::new(&parts, &facts, &policy, false).unwrap_err(),
-            NoKey::Bypass
-        );
+        assert_eq!(KeyBuf::new(&parts, &facts, &policy, false).unwrap_err(), NoKey::Bypass);
     }
 }

@@ -47,18 +47,11 @@ fn keep_pairs(query: &str, select: &Select) -> Option<String> {
         .filter(|pair| {
             let name = pair.split('=').next().unwrap_or(pair);
             pair.contains(';')
-                || pair
-                    .as_bytes()
-                    .windows(3)
-                    .any(|bytes| bytes.eq_ignore_ascii_case(b"%3b"))
+                || pair.as_bytes().windows(3).any(|bytes| bytes.eq_ignore_ascii_case(b"%3b"))
                 || select.takes(name.as_bytes(), <[u8]>::eq)
         })
         .collect();
-    if kept.is_empty() {
-        None
-    } else {
-        Some(kept.join("&"))
-    }
+    if kept.is_empty() { None } else { Some(kept.join("&")) }
 }
 
 fn set_query(uri: &mut Uri, query: Option<&str>) {
@@ -117,11 +110,7 @@ fn keep_cookies(headers: &mut HeaderMap, select: &Select) {
     for line in headers.get_all(header::COOKIE) {
         for cookie in line.as_bytes().split(|byte| *byte == b';') {
             let cookie = cookie.trim_ascii();
-            let name = cookie
-                .split(|byte| *byte == b'=')
-                .next()
-                .unwrap_or_default()
-                .trim_ascii();
+            let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
             if !cookie.is_empty() && select.takes(name, <[u8]>::eq) {
                 if !kept.is_empty() {
                     kept.extend_from_slice(b"; ");
@@ -163,10 +152,7 @@ mod tests {
             (&but, "/p?utm=1%3Ba=2", "/p?utm=1%3Ba=2"),
             (&but, "http://h/p?utm=1", "http://h/p"),
         ] {
-            let policy = KeyPolicy {
-                query: select.clone(),
-                ..KeyPolicy::default()
-            };
+            let policy = KeyPolicy { query: select.clone(), ..KeyPolicy::default() };
             let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
             rewrite(&mut parts, &policy);
             assert_eq!(parts.uri.to_string(), forwarded, "{select:?} {uri}");

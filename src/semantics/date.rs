@@ -11,10 +11,7 @@ use http::HeaderValue;
 /// and years before 1970 included. For `Expires` that means "already expired" (RFC 9111 §5.3).
 pub fn parse_date(value: &HeaderValue) -> Option<SystemTime> {
     let text = value.as_bytes().trim_ascii();
-    imf_fixdate(text)
-        .or_else(|| rfc850_date(text))
-        .or_else(|| asctime_date(text))?
-        .to_system_time()
+    imf_fixdate(text).or_else(|| rfc850_date(text)).or_else(|| asctime_date(text))?.to_system_time()
 }
 
 struct Date<'a> {
@@ -79,33 +76,21 @@ fn fits(text: &[u8], shape: &[u8]) -> bool {
 
 /// Whether `text` names a weekday by its first `letters` letters, or all of them if it has fewer.
 fn is_weekday(text: &[u8], letters: usize) -> bool {
-    [
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-    ]
-    .iter()
-    .any(|name| text.eq_ignore_ascii_case(&name.as_bytes()[..letters.min(name.len())]))
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+        .iter()
+        .any(|name| text.eq_ignore_ascii_case(&name.as_bytes()[..letters.min(name.len())]))
 }
 
 /// The value of a run of digits, a leading space counting as zero.
 fn number(digits: &[u8]) -> u64 {
-    digits
-        .iter()
-        .fold(0, |number, digit| number * 10 + u64::from(digit & 0x0f))
+    digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit & 0x0f))
 }
 
 impl Date<'_> {
     fn to_system_time(&self) -> Option<SystemTime> {
-        let month = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ]
-        .iter()
-        .position(|name| self.month.eq_ignore_ascii_case(name.as_bytes()))?;
+        let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+            .iter()
+            .position(|name| self.month.eq_ignore_ascii_case(name.as_bytes()))?;
         let leap =
             self.year.is_multiple_of(4) && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
         let mut days_in = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
@@ -156,11 +141,7 @@ mod tests {
             // The wrong weekday.
             "Mon, 06 Nov 1994 08:49:37 GMT",
         ] {
-            assert_eq!(
-                parse(text),
-                Some(UNIX_EPOCH + Duration::from_secs(784_111_777)),
-                "{text}"
-            );
+            assert_eq!(parse(text), Some(UNIX_EPOCH + Duration::from_secs(784_111_777)), "{text}");
         }
     }
 
@@ -194,18 +175,12 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
-        assert_eq!(
-            parse_date(&HeaderValue::from_bytes(b"Sun, 06 Nov 1994 08:49:37 GM\xff").unwrap()),
-            None
-        );
+        assert_eq!(parse_date(&HeaderValue::from_bytes(b"Sun, 06 Nov 1994 08:49:37 GM\xff").unwrap()), None);
     }
 
     #[test]
     fn dates_agree_with_httpdate() {
-        for days in (0..2_932_896)
-            .step_by(37)
-            .chain([0, 58, 59, 60, 11_016, 11_017, 2_932_895])
-        {
+        for days in (0..2_932_896).step_by(37).chain([0, 58, 59, 60, 11_016, 11_017, 2_932_895]) {
             let moment = UNIX_EPOCH + Duration::from_secs(days * 86_400 + 86_399);
             assert_eq!(parse(&httpdate::fmt_http_date(moment)), Some(moment));
         }
@@ -213,13 +188,7 @@ mod tests {
 
     #[test]
     fn two_digit_years_turn_at_seventy() {
-        assert_eq!(
-            parse("Thursday, 18-Aug-50 02:01:18 GMT"),
-            parse("Thu, 18 Aug 2050 02:01:18 GMT")
-        );
-        assert_eq!(
-            parse("Tuesday, 18-Aug-70 02:01:18 GMT"),
-            parse("Tue, 18 Aug 1970 02:01:18 GMT")
-        );
+        assert_eq!(parse("Thursday, 18-Aug-50 02:01:18 GMT"), parse("Thu, 18 Aug 2050 02:01:18 GMT"));
+        assert_eq!(parse("Tuesday, 18-Aug-70 02:01:18 GMT"), parse("Tue, 18 Aug 1970 02:01:18 GMT"));
     }
 }

@@ -211,9 +211,7 @@ pub(super) fn delta_seconds(text: &[u8]) -> Option<Duration> {
 
 /// The members of every line of a field, which together are one list (RFC 9110 §5.3).
 fn directives(headers: &HeaderMap, field: HeaderName) -> impl Iterator<Item = Directive<'_>> {
-    headers.get_all(field).into_iter().flat_map(|line| Directives {
-        rest: line.as_bytes(),
-    })
+    headers.get_all(field).into_iter().flat_map(|line| Directives { rest: line.as_bytes() })
 }
 
 struct Directives<'a> {
@@ -231,11 +229,7 @@ impl<'a> Iterator for Directives<'a> {
         let (name, rest) = rest.split_at(end);
         let (mut argument, rest) = split_argument(rest);
         self.rest = rest;
-        if before
-            .rsplit(|&byte| byte == b',')
-            .next()
-            .is_some_and(|junk| !junk.trim_ascii().is_empty())
-        {
+        if before.rsplit(|&byte| byte == b',').next().is_some_and(|junk| !junk.trim_ascii().is_empty()) {
             argument = Argument::Malformed;
         }
         Some(Directive { name, argument })
@@ -284,10 +278,7 @@ mod tests {
     use http::header::HeaderValue;
 
     fn lines(field: HeaderName, values: &[&[u8]]) -> HeaderMap {
-        values
-            .iter()
-            .map(|value| (field.clone(), HeaderValue::from_bytes(value).unwrap()))
-            .collect()
+        values.iter().map(|value| (field.clone(), HeaderValue::from_bytes(value).unwrap())).collect()
     }
 
     fn response(values: &[&str]) -> ResponseCacheControl {
@@ -370,13 +361,7 @@ mod tests {
         ] {
             assert!(response(&[value]).no_store, "{value}");
         }
-        for value in [
-            "no_store",
-            "x=no-store",
-            "x=\"no-store\"",
-            "no-stores",
-            "x=\"a, no-store\"",
-        ] {
+        for value in ["no_store", "x=no-store", "x=\"no-store\"", "no-stores", "x=\"a, no-store\""] {
             assert!(!response(&[value]).no_store, "{value}");
         }
     }
@@ -385,9 +370,7 @@ mod tests {
     fn private_and_no_cache_name_fields_or_mean_everything() {
         // RFC 9111 §5.2.2.4, §5.2.2.7.
         let named = |names: &[&'static str]| {
-            Some(Fields::Named(
-                names.iter().map(|name| HeaderName::from_static(name)).collect(),
-            ))
+            Some(Fields::Named(names.iter().map(|name| HeaderName::from_static(name)).collect()))
         };
         let table: &[(&[&str], Option<Fields>)] = &[
             (&["public"], None),
@@ -411,10 +394,8 @@ mod tests {
         ];
         for (values, fields) in table {
             assert_eq!(response(values).private, *fields, "{values:?}");
-            let values: Vec<_> = values
-                .iter()
-                .map(|value| value.to_lowercase().replace("private", "no-cache"))
-                .collect();
+            let values: Vec<_> =
+                values.iter().map(|value| value.to_lowercase().replace("private", "no-cache")).collect();
             let values: Vec<_> = values.iter().map(String::as_str).collect();
             assert_eq!(response(&values).no_cache, *fields, "{values:?}");
         }
@@ -464,45 +445,12 @@ mod tests {
         assert_eq!(control.max_age, seconds(8));
         assert_eq!(control.min_fresh, seconds(7));
         let table: &[(&str, RequestCacheControl)] = &[
-            (
-                "max-age=x",
-                RequestCacheControl {
-                    max_age: seconds(0),
-                    ..Default::default()
-                },
-            ),
-            (
-                "max-stale",
-                RequestCacheControl {
-                    max_stale: Some(Duration::MAX),
-                    ..Default::default()
-                },
-            ),
-            (
-                "max-stale=5, max-stale",
-                RequestCacheControl {
-                    max_stale: seconds(5),
-                    ..Default::default()
-                },
-            ),
-            (
-                "max-stale=x, min-fresh=x, stale-if-error=x",
-                RequestCacheControl::default(),
-            ),
-            (
-                "min-fresh=5, min-fresh=9",
-                RequestCacheControl {
-                    min_fresh: seconds(9),
-                    ..Default::default()
-                },
-            ),
-            (
-                "stale-if-error=5",
-                RequestCacheControl {
-                    stale_if_error: seconds(5),
-                    ..Default::default()
-                },
-            ),
+            ("max-age=x", RequestCacheControl { max_age: seconds(0), ..Default::default() }),
+            ("max-stale", RequestCacheControl { max_stale: Some(Duration::MAX), ..Default::default() }),
+            ("max-stale=5, max-stale", RequestCacheControl { max_stale: seconds(5), ..Default::default() }),
+            ("max-stale=x, min-fresh=x, stale-if-error=x", RequestCacheControl::default()),
+            ("min-fresh=5, min-fresh=9", RequestCacheControl { min_fresh: seconds(9), ..Default::default() }),
+            ("stale-if-error=5", RequestCacheControl { stale_if_error: seconds(5), ..Default::default() }),
         ];
         for (value, control) in table {
             assert_eq!(request(value), *control, "{value}");

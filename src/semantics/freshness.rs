@@ -172,9 +172,7 @@ fn stated_lifetime(
     let expires = parse_date(lines.next()?);
     // RFC 9111 §4.2.1: lines that differ make the response stale, and so does what is no date (§5.3).
     let agreed = lines.all(|line| parse_date(line) == expires);
-    let lifetime = expires
-        .filter(|_| agreed)
-        .and_then(|expires| expires.duration_since(date).ok());
+    let lifetime = expires.filter(|_| agreed).and_then(|expires| expires.duration_since(date).ok());
     Some((lifetime.unwrap_or_default().min(LONGEST), Source::Expires))
 }
 
@@ -243,20 +241,11 @@ mod tests {
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
             .collect();
         let control = ResponseCacheControl::parse(&headers);
-        terms(
-            StatusCode::from_u16(status).unwrap(),
-            &headers,
-            &control,
-            policy,
-            received,
-        )
+        terms(StatusCode::from_u16(status).unwrap(), &headers, &control, policy, received)
     }
 
     fn at_once() -> Received {
-        Received {
-            at: now(),
-            delay: Duration::ZERO,
-        }
+        Received { at: now(), delay: Duration::ZERO }
     }
 
     fn lifetime_under(policy: &CachePolicy, status: u16, lines: Lines<'_>) -> (u64, Source) {
@@ -282,34 +271,18 @@ mod tests {
             (&[(cc, "public"), in_ten, date], (10, Source::Expires)),
             (&[in_ten], (10, Source::Expires)),
             (&[in_ten, ("date", "foo")], (10, Source::Expires)),
-            (
-                &[in_ten, ("date", "Sun, 06 Nov 1994 08:49:47 GMT")],
-                (0, Source::Expires),
-            ),
-            (
-                &[in_ten, ("date", "Sun, 06 Nov 1994 08:50:47 GMT")],
-                (0, Source::Expires),
-            ),
+            (&[in_ten, ("date", "Sun, 06 Nov 1994 08:49:47 GMT")], (0, Source::Expires)),
+            (&[in_ten, ("date", "Sun, 06 Nov 1994 08:50:47 GMT")], (0, Source::Expires)),
             (&[in_ten, in_ten], (10, Source::Expires)),
             (&[in_ten, in_five], (0, Source::Expires)),
             (&[in_ten, ("expires", "0")], (0, Source::Expires)),
             (&[("expires", "0")], (0, Source::Expires)),
             (&[("expires", "")], (0, Source::Expires)),
-            (
-                &[("expires", "Sun, 06 Nov 1994 08:49:47 UTC")],
-                (0, Source::Expires),
-            ),
-            (
-                &[("expires", "Fri, 31 Dec 9999 23:59:59 GMT")],
-                (31_536_000, Source::Expires),
-            ),
+            (&[("expires", "Sun, 06 Nov 1994 08:49:47 UTC")], (0, Source::Expires)),
+            (&[("expires", "Fri, 31 Dec 9999 23:59:59 GMT")], (31_536_000, Source::Expires)),
         ];
         for (lines, expected) in table {
-            assert_eq!(
-                lifetime_under(&CachePolicy::default(), 200, lines),
-                *expected,
-                "{lines:?}"
-            );
+            assert_eq!(lifetime_under(&CachePolicy::default(), 200, lines), *expected, "{lines:?}");
         }
     }
 
@@ -323,27 +296,11 @@ mod tests {
             (201, &[hour_ago], (0, Source::None)),
             (302, &[hour_ago], (0, Source::None)),
             (503, &[hour_ago], (0, Source::None)),
-            (
-                599,
-                &[hour_ago, ("cache-control", "public")],
-                (360, Source::Heuristic),
-            ),
-            (
-                200,
-                &[hour_ago, ("cache-control", "max-age=1")],
-                (1, Source::MaxAge),
-            ),
+            (599, &[hour_ago, ("cache-control", "public")], (360, Source::Heuristic)),
+            (200, &[hour_ago, ("cache-control", "max-age=1")], (1, Source::MaxAge)),
             (200, &[hour_ago, ("expires", "0")], (0, Source::Expires)),
-            (
-                200,
-                &[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")],
-                (86_400, Source::Heuristic),
-            ),
-            (
-                200,
-                &[("last-modified", "Sun, 06 Nov 1994 09:49:37 GMT")],
-                (0, Source::None),
-            ),
+            (200, &[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], (86_400, Source::Heuristic)),
+            (200, &[("last-modified", "Sun, 06 Nov 1994 09:49:37 GMT")], (0, Source::None)),
             (200, &[("last-modified", "yesterday")], (0, Source::None)),
         ];
         for (status, lines, expected) in table {
@@ -353,25 +310,14 @@ mod tests {
                 "{status} {lines:?}"
             );
         }
-        let off = CachePolicy {
-            heuristic: Heuristic {
-                percent: 0,
-                max: HOUR,
-            },
-            ..CachePolicy::default()
-        };
+        let off = CachePolicy { heuristic: Heuristic { percent: 0, max: HOUR }, ..CachePolicy::default() };
         assert_eq!(lifetime_under(&off, 200, &[hour_ago]), (0, Source::None));
     }
 
     #[test]
     fn policy_bounds_and_replaces_lifetimes() {
         let policy = CachePolicy {
-            ttl: Ttl {
-                min: MINUTE,
-                default: Some(HOUR),
-                max: HOUR * 2,
-                override_origin: false,
-            },
+            ttl: Ttl { min: MINUTE, default: Some(HOUR), max: HOUR * 2, override_origin: false },
             error_ttl: vec![
                 (StatusCode::NOT_FOUND, Duration::from_secs(90)),
                 (StatusCode::BAD_GATEWAY, HOUR * 9),
@@ -399,26 +345,14 @@ mod tests {
             (502, &[], (7200, Source::Policy)),
         ];
         for (status, lines, expected) in table {
-            assert_eq!(
-                lifetime_under(&policy, *status, lines),
-                *expected,
-                "{status} {lines:?}"
-            );
+            assert_eq!(lifetime_under(&policy, *status, lines), *expected, "{status} {lines:?}");
         }
     }
 
     #[test]
     fn override_gives_no_store_a_lifetime() {
-        let ttl = Ttl {
-            min: MINUTE,
-            default: Some(HOUR),
-            max: HOUR,
-            override_origin: true,
-        };
-        let policy = CachePolicy {
-            ttl,
-            ..CachePolicy::default()
-        };
+        let ttl = Ttl { min: MINUTE, default: Some(HOUR), max: HOUR, override_origin: true };
+        let policy = CachePolicy { ttl, ..CachePolicy::default() };
         let cc = |value| [("cache-control", value)];
         let table: &[(u16, Lines<'_>, (u64, Source))] = &[
             (200, &cc("no-store"), (3600, Source::Override)),
@@ -429,23 +363,12 @@ mod tests {
             (500, &cc("no-store"), (0, Source::None)),
         ];
         for (status, lines, expected) in table {
-            assert_eq!(
-                lifetime_under(&policy, *status, lines),
-                *expected,
-                "{status} {lines:?}"
-            );
+            assert_eq!(lifetime_under(&policy, *status, lines), *expected, "{status} {lines:?}");
         }
         assert!(!with(200, &cc("no-cache"), &policy, at_once()).always_validate);
 
-        let floorless = Ttl {
-            min: Duration::ZERO,
-            default: None,
-            ..ttl
-        };
-        let policy = CachePolicy {
-            ttl: floorless,
-            ..CachePolicy::default()
-        };
+        let floorless = Ttl { min: Duration::ZERO, default: None, ..ttl };
+        let policy = CachePolicy { ttl: floorless, ..CachePolicy::default() };
         assert!(with(200, &cc("no-cache, max-age=9"), &policy, at_once()).always_validate);
     }
 
@@ -475,22 +398,12 @@ mod tests {
             (&[("date", "foo")], 0, 0),
         ];
         for (lines, delay, age) in table {
-            let received = Received {
-                at: now() + Duration::from_millis(900),
-                delay: Duration::from_secs(*delay),
-            };
+            let received =
+                Received { at: now() + Duration::from_millis(900), delay: Duration::from_secs(*delay) };
             let terms = with(200, lines, &CachePolicy::default(), received);
             assert_eq!(terms.initial_age.as_secs(), *age, "{lines:?}");
         }
-        let terms = with(
-            200,
-            &[],
-            &CachePolicy::default(),
-            Received {
-                at: now(),
-                delay: Duration::MAX,
-            },
-        );
+        let terms = with(200, &[], &CachePolicy::default(), Received { at: now(), delay: Duration::MAX });
         assert_eq!(terms.age(Duration::MAX), Duration::MAX);
     }
 
@@ -503,10 +416,7 @@ mod tests {
             if_disconnected: Duration::from_secs(3),
             ..Stale::default()
         };
-        let policy = CachePolicy {
-            stale,
-            ..CachePolicy::default()
-        };
+        let policy = CachePolicy { stale, ..CachePolicy::default() };
         // Windows while revalidating, on errors, when disconnected; whether stale is forbidden.
         let table: &[(u16, &str, [u64; 3], bool)] = &[
             (200, "max-age=9", [1, 2, 3], false),
@@ -514,24 +424,9 @@ mod tests {
             (200, "max-age=9, stale-if-error=7", [1, 7, 7], false),
             (200, "max-age=9, stale-if-error=0", [1, 0, 0], false),
             (200, "max-age=9, stale-if-error=x", [1, 2, 3], false),
-            (
-                200,
-                "max-age=9, must-revalidate, stale-if-error=7",
-                [0, 0, 0],
-                true,
-            ),
-            (
-                200,
-                "max-age=9, proxy-revalidate, stale-while-revalidate=7",
-                [0, 0, 0],
-                true,
-            ),
-            (
-                200,
-                "max-age=9, no-cache, stale-while-revalidate=7",
-                [0, 0, 0],
-                true,
-            ),
+            (200, "max-age=9, must-revalidate, stale-if-error=7", [0, 0, 0], true),
+            (200, "max-age=9, proxy-revalidate, stale-while-revalidate=7", [0, 0, 0], true),
+            (200, "max-age=9, no-cache, stale-while-revalidate=7", [0, 0, 0], true),
             (200, "max-age=9, no-cache=\"a\"", [1, 2, 3], false),
             (200, "s-maxage=9", [0, 0, 0], true),
             (200, "s-maxage=9, stale-while-revalidate=7", [7, 0, 0], true),

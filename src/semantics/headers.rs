@@ -134,10 +134,7 @@ mod tests {
         for (connection, rest) in [
             ("a, b", vec!["c", "cookie", "host", "x-forwarded-host"]),
             ("A ,, c", vec!["b", "cookie", "host", "x-forwarded-host"]),
-            (
-                "host, Cookie, X-Forwarded-Host",
-                vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"],
-            ),
+            ("host, Cookie, X-Forwarded-Host", vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"]),
             ("a b", vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"]),
         ] {
             let mut headers = map(&[

@@ -112,16 +112,11 @@ fn weighted_list(value: &[u8]) -> Option<NormalValue> {
 /// One member: its weight in thousandths and its name (RFC 9110 §12.4.2).
 fn weighted(member: &[u8]) -> Option<(u16, &[u8])> {
     let (name, weight) = match member.iter().position(|&byte| byte == b';') {
-        Some(at) => (
-            member[..at].trim_ascii_end(),
-            parse_weight(member[at + 1..].trim_ascii_start())?,
-        ),
+        Some(at) => (member[..at].trim_ascii_end(), parse_weight(member[at + 1..].trim_ascii_start())?),
         None => (member, 1000),
     };
     let is_token = !name.is_empty()
-        && name
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
     is_token.then_some((weight, name))
 }
 
@@ -156,10 +151,8 @@ mod tests {
 
     fn normal(name: &'static str, lines: &[&'static str]) -> Option<String> {
         let name = HeaderName::from_static(name);
-        let headers: HeaderMap = lines
-            .iter()
-            .map(|&line| (name.clone(), HeaderValue::from_static(line)))
-            .collect();
+        let headers: HeaderMap =
+            lines.iter().map(|&line| (name.clone(), HeaderValue::from_static(line))).collect();
         normal_form(&name, &headers).map(|value| String::from_utf8(value.to_vec()).unwrap())
     }
 
@@ -186,22 +179,10 @@ mod tests {
             // Weighted lists: order, case, spelling of weights and empty members do not count.
             ("accept-encoding", &[""], Some("")),
             ("accept-encoding", &["gzip, deflate, br"], Some("br,deflate,gzip")),
-            (
-                "accept-encoding",
-                &["BR", "gzip,,deflate"],
-                Some("br,deflate,gzip"),
-            ),
-            (
-                "accept-encoding",
-                &["gzip ; Q=0.50, br;q=1.000"],
-                Some("br,gzip;q=0.5"),
-            ),
+            ("accept-encoding", &["BR", "gzip,,deflate"], Some("br,deflate,gzip")),
+            ("accept-encoding", &["gzip ; Q=0.50, br;q=1.000"], Some("br,gzip;q=0.5")),
             ("accept-encoding", &["gzip, Gzip"], Some("gzip")),
-            (
-                "accept-encoding",
-                &["identity;q=0.000, *;q=0"],
-                Some("*;q=0,identity;q=0"),
-            ),
+            ("accept-encoding", &["identity;q=0.000, *;q=0"], Some("*;q=0,identity;q=0")),
             ("accept-encoding", &["gzip;q=0.125"], Some("gzip;q=0.125")),
             ("accept-encoding", &["gzip;q=0.001"], Some("gzip;q=0.001")),
             ("accept-language", &["en, de"], Some("de,en")),
@@ -209,11 +190,7 @@ mod tests {
             // A malformed member: only what holds for any field.
             ("accept-encoding", &["gzip, br;q=2"], Some("gzip,br;q=2")),
             ("accept-encoding", &["gzip, br;q=1.001"], Some("gzip,br;q=1.001")),
-            (
-                "accept-encoding",
-                &["gzip, br;q=0.1234"],
-                Some("gzip,br;q=0.1234"),
-            ),
+            ("accept-encoding", &["gzip, br;q=0.1234"], Some("gzip,br;q=0.1234")),
             ("accept-encoding", &["gzip, br;x=1"], Some("gzip,br;x=1")),
             ("accept-language", &["en, ;q=1"], Some("en,;q=1")),
         ] {

@@ -42,11 +42,7 @@ pub fn evaluate(
     } else {
         unmodified_since(request, response, received)
     };
-    if not_modified {
-        Verdict::NotModified
-    } else {
-        Verdict::Proceed
-    }
+    if not_modified { Verdict::NotModified } else { Verdict::Proceed }
 }
 
 /// Whether a line of `If-None-Match` names the response at hand, by weak comparison (RFC 9110 §13.1.2).
@@ -69,9 +65,7 @@ fn names_current(line: &HeaderValue, current: Option<&HeaderValue>) -> bool {
 fn entity_tags(mut list: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
     std::iter::from_fn(move || {
         loop {
-            let start = list
-                .iter()
-                .position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
+            let start = list.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
             list = &list[start..];
             let tag = EntityTag::split_first(list);
             if let Some((_, rest)) = tag {
@@ -106,9 +100,7 @@ fn unmodified_since(request: &HeaderMap, response: &HeaderMap, received: SystemT
         // A date nobody can read is no ground to say that nothing changed.
         Some(value) => parse_date(value).is_some_and(|modified| modified <= since),
         // A condition has whole seconds: what came within the second it names counts as come by then.
-        None => since
-            .checked_add(Duration::from_secs(1))
-            .is_some_and(|end| received < end),
+        None => since.checked_add(Duration::from_secs(1)).is_some_and(|end| received < end),
     }
 }
 
@@ -225,21 +217,9 @@ mod tests {
         // RFC 9110 §13.2.2: the request, the response, whether a 304 answers.
         let response: Lines = &[("etag", "\"a\""), ("last-modified", MONDAY)];
         let cases: &[(Lines, Lines, bool)] = &[
-            (
-                &[("if-none-match", "\"b\""), ("if-modified-since", TUESDAY)],
-                response,
-                false,
-            ),
-            (
-                &[("if-none-match", "garbage"), ("if-modified-since", TUESDAY)],
-                response,
-                false,
-            ),
-            (
-                &[("if-none-match", "\"a\""), ("if-modified-since", "garbage")],
-                response,
-                true,
-            ),
+            (&[("if-none-match", "\"b\""), ("if-modified-since", TUESDAY)], response, false),
+            (&[("if-none-match", "garbage"), ("if-modified-since", TUESDAY)], response, false),
+            (&[("if-none-match", "\"a\""), ("if-modified-since", "garbage")], response, true),
             (
                 &[("if-none-match", "\"a\""), ("if-modified-since", MONDAY)],
                 &[("last-modified", MONDAY)],
@@ -249,11 +229,7 @@ mod tests {
             (&[], response, false),
         ];
         for &(request, response, expected) in cases {
-            assert_eq!(
-                not_modified(request, StatusCode::OK, response),
-                expected,
-                "{request:?}"
-            );
+            assert_eq!(not_modified(request, StatusCode::OK, response), expected, "{request:?}");
         }
     }
 
@@ -271,11 +247,7 @@ mod tests {
             (MONDAY, &[], false),
             (TUESDAY, &[], true),
             (WEDNESDAY, &[], true),
-            (
-                WEDNESDAY,
-                &[("last-modified", "garbage"), ("date", MONDAY)],
-                false,
-            ),
+            (WEDNESDAY, &[("last-modified", "garbage"), ("date", MONDAY)], false),
             ("garbage", &[("last-modified", MONDAY)], false),
             ("garbage", &[("last-modified", "garbage")], false),
             ("", &[], false),
@@ -284,11 +256,7 @@ mod tests {
             let request =
                 HeaderMap::from_iter([(header::IF_MODIFIED_SINCE, HeaderValue::from_static(condition))]);
             let verdict = evaluate(&request, StatusCode::OK, &map(response), date(TUESDAY));
-            assert_eq!(
-                verdict == Verdict::NotModified,
-                expected,
-                "{condition} {response:?}"
-            );
+            assert_eq!(verdict == Verdict::NotModified, expected, "{condition} {response:?}");
         }
         let twice: Lines = &[("if-modified-since", TUESDAY), ("if-modified-since", TUESDAY)];
         assert!(!not_modified(twice, StatusCode::OK, &[("last-modified", MONDAY)]));

@@ -69,10 +69,7 @@ fn select_ranges(value: &[u8], length: u64, max_ranges: usize) -> Option<Selecti
     }
     let mut parts: SmallVec<[Range<u64>; 1]> = smallvec![];
     let mut count = 0_usize;
-    for spec in value[equals + 1..]
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-    {
+    for spec in value[equals + 1..].split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
         if spec.is_empty() {
             continue;
         }
@@ -137,21 +134,13 @@ fn parse_position(digits: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0_u64, |position, digit| {
-        digit.is_ascii_digit().then(|| {
-            position
-                .saturating_mul(10)
-                .saturating_add(u64::from(*digit - b'0'))
-        })
+        digit.is_ascii_digit().then(|| position.saturating_mul(10).saturating_add(u64::from(*digit - b'0')))
     })
 }
 
 /// `Content-Range: bytes first-last/length`.
 pub fn content_range(range: &Range<u64>, length: u64) -> HeaderValue {
-    ascii(format!(
-        "bytes {}-{}/{length}",
-        range.start,
-        range.end.saturating_sub(1)
-    ))
+    ascii(format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1)))
 }
 
 /// `Content-Range: bytes */length`, for a 416.
@@ -188,14 +177,7 @@ pub fn multipart(
     let openings: Vec<Bytes> = parts
         .iter()
         .enumerate()
-        .map(|(position, part)| {
-            opening(
-                &boundary,
-                position == 0,
-                content_type,
-                &content_range(part, length),
-            )
-        })
+        .map(|(position, part)| opening(&boundary, position == 0, content_type, &content_range(part, length)))
         .collect();
     let closing = Bytes::from(format!("\r\n--{boundary}--\r\n"));
     let framing = openings.iter().chain([&closing]).map(|frame| frame.len() as u64);
@@ -286,9 +268,7 @@ mod tests {
         ] {
             let selection = selected(range, 10);
             assert_eq!(selection, part(expected), "{range}");
-            let Selection::Parts(parts) = selection else {
-                unreachable!()
-            };
+            let Selection::Parts(parts) = selection else { unreachable!() };
             assert!(!parts.spilled(), "{range} allocates");
         }
     }
@@ -344,10 +324,7 @@ mod tests {
         }
         let twice: Lines = &[("range", "bytes=0-0"), ("range", "bytes=1-1")];
         assert_eq!(select(&map(twice), &HeaderMap::new(), 10, 4), Selection::Whole);
-        assert_eq!(
-            select(&HeaderMap::new(), &HeaderMap::new(), 10, 4),
-            Selection::Whole
-        );
+        assert_eq!(select(&HeaderMap::new(), &HeaderMap::new(), 10, 4), Selection::Whole);
     }
 
     #[test]
@@ -394,11 +371,7 @@ mod tests {
             (MONDAY_RFC850, dated, true),
             (A_SECOND_LATER, dated, false),
             (MONDAY, &[("last-modified", MONDAY), ("date", MONDAY)], false),
-            (
-                MONDAY,
-                &[("last-modified", A_SECOND_LATER), ("date", MONDAY)],
-                false,
-            ),
+            (MONDAY, &[("last-modified", A_SECOND_LATER), ("date", MONDAY)], false),
             (MONDAY, &[("last-modified", MONDAY)], false),
             (MONDAY, &[("date", A_SECOND_LATER)], false),
         ];
@@ -418,11 +391,7 @@ mod tests {
         let response = map(&[("etag", "\"a\"")]);
         let alone = map(&[("if-range", "\"a\"")]);
         assert_eq!(select(&alone, &response, 10, 4), Selection::Whole);
-        let twice = map(&[
-            ("range", "bytes=10-"),
-            ("if-range", "\"a\""),
-            ("if-range", "\"a\""),
-        ]);
+        let twice = map(&[("range", "bytes=10-"), ("if-range", "\"a\""), ("if-range", "\"a\"")]);
         assert_eq!(select(&twice, &response, 10, 4), Selection::Whole);
     }
 
@@ -455,10 +424,7 @@ mod tests {
         ] {
             let parts = [0..2, 9..10];
             let frame = multipart(&parts, 10, content_type, 255);
-            assert_eq!(
-                frame.content_type,
-                "multipart/byteranges; boundary=00000000000000ff"
-            );
+            assert_eq!(frame.content_type, "multipart/byteranges; boundary=00000000000000ff");
             let mut body = Vec::new();
             for (opening, part) in frame.openings.iter().zip(&parts) {
                 body.extend_from_slice(opening);

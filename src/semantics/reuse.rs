@@ -65,14 +65,11 @@ pub fn reuse(terms: &Terms, age: Duration, request: &RequestCacheControl) -> Reu
 /// Whether the request takes a response of this age, leaving aside whether it takes a stale one.
 fn accepts_age(terms: &Terms, age: Duration, request: &RequestCacheControl) -> bool {
     // RFC 9111 §5.2.1.1. Zero is how browsers spell "reload": they mean it for a response that came just now, too.
-    let young = request
-        .max_age
-        .is_none_or(|max_age| age <= max_age && !max_age.is_zero());
+    let young = request.max_age.is_none_or(|max_age| age <= max_age && !max_age.is_zero());
     // RFC 9111 §5.2.1.3.
-    let lasts = request.min_fresh.is_none_or(|min_fresh| {
-        age.checked_add(min_fresh)
-            .is_some_and(|age| age <= terms.lifetime)
-    });
+    let lasts = request
+        .min_fresh
+        .is_none_or(|min_fresh| age.checked_add(min_fresh).is_some_and(|age| age <= terms.lifetime));
     // RFC 9111 §5.2.1.4.
     young && lasts && !request.no_cache
 }
@@ -157,18 +154,12 @@ mod tests {
 
     /// What `must-revalidate` or `s-maxage` makes of it.
     fn forbidden() -> Terms {
-        Terms {
-            stale_forbidden: true,
-            ..plain()
-        }
+        Terms { stale_forbidden: true, ..plain() }
     }
 
     /// What `no-cache` makes of it.
     fn no_cache() -> Terms {
-        Terms {
-            always_validate: true,
-            ..forbidden()
-        }
+        Terms { always_validate: true, ..forbidden() }
     }
 
     fn request(value: &str) -> RequestCacheControl {
@@ -179,23 +170,12 @@ mod tests {
     #[test]
     fn a_response_is_reused_while_terms_and_request_allow() {
         // RFC 9111 §4.2, §5.2.1; RFC 5861 §3.
-        let explicit = || Terms {
-            stale_forbidden: true,
-            ..windows()
-        };
+        let explicit = || Terms { stale_forbidden: true, ..windows() };
         let table: &[(Terms, u64, &str, Reuse)] = &[
             (plain(), 0, "", Reuse::Fresh),
             (plain(), 99, "", Reuse::Fresh),
             (plain(), 100, "", STALE),
-            (
-                Terms {
-                    lifetime: Duration::ZERO,
-                    ..plain()
-                },
-                0,
-                "",
-                STALE,
-            ),
+            (Terms { lifetime: Duration::ZERO, ..plain() }, 0, "", STALE),
             (no_cache(), 0, "", STALE),
             (no_cache(), 0, "max-stale", STALE),
             // §5.2.1.4
@@ -258,16 +238,7 @@ mod tests {
             (windows(), 119, "", status(404), false),
             (windows(), 129, "", gone, true),
             (windows(), 130, "", gone, false),
-            (
-                Terms {
-                    if_error: Duration::from_secs(50),
-                    ..windows()
-                },
-                149,
-                "",
-                gone,
-                true,
-            ),
+            (Terms { if_error: Duration::from_secs(50), ..windows() }, 149, "", gone, true),
             (plain(), 101, "", gone, false),
             (plain(), 100, "", status(503), false),
             // A fresh response that the request wanted validated.
@@ -302,12 +273,6 @@ mod tests {
         let request =
             request("min-fresh=99999999999, max-stale, max-age=99999999999, stale-if-error=99999999999");
         assert_eq!(reuse(&plain(), Duration::MAX, &request), STALE);
-        assert!(!stands_in(
-            &plain(),
-            Duration::MAX,
-            &request,
-            Failure::Disconnected,
-            &[]
-        ));
+        assert!(!stands_in(&plain(), Duration::MAX, &request, Failure::Disconnected, &[]));
     }
 }

@@ -4,10 +4,7 @@ use http::StatusCode;
 
 /// RFC 9110 §15.1: what a cache may keep on its own account. 206 is missing as this cache keeps no parts.
 pub(super) fn heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
-    )
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// The final statuses of RFC 9110 §15 that this cache does everything for that their caching asks, in the sense of

@@ -84,12 +84,10 @@ pub fn fields_to_strip(control: &ResponseCacheControl, policy: &CachePolicy) -> 
 }
 
 fn named(control: &ResponseCacheControl) -> impl Iterator<Item = &HeaderName> {
-    [&control.private, &control.no_cache]
-        .into_iter()
-        .flat_map(|fields| match fields {
-            Some(Fields::Named(names)) => names.as_slice(),
-            _ => &[],
-        })
+    [&control.private, &control.no_cache].into_iter().flat_map(|fields| match fields {
+        Some(Fields::Named(names)) => names.as_slice(),
+        _ => &[],
+    })
 }
 
 fn status_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
@@ -132,9 +130,9 @@ fn origin_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     }
     // Without these a body is not what its viewer was sent, so they cannot be left out alone.
     let needed = |fields: &Option<Fields>| match fields {
-        Some(Fields::Named(names)) => names
-            .iter()
-            .any(|name| [CONTENT_ENCODING, CONTENT_TYPE, VARY].contains(name)),
+        Some(Fields::Named(names)) => {
+            names.iter().any(|name| [CONTENT_ENCODING, CONTENT_TYPE, VARY].contains(name))
+        }
         _ => false,
     };
     if needed(&control.private) {
@@ -147,12 +145,7 @@ fn origin_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 }
 
 fn request_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
-    let Exchange {
-        request,
-        control,
-        policy,
-        ..
-    } = *exchange;
+    let Exchange { request, control, policy, .. } = *exchange;
     // RFC 9111 §5.2.1.5.
     if policy.request_directives == RequestDirectives::Honour && RequestCacheControl::parse(request).no_store
     {
@@ -169,13 +162,7 @@ fn request_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 }
 
 fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
-    let Exchange {
-        request,
-        response,
-        control,
-        policy,
-        ..
-    } = *exchange;
+    let Exchange { request, response, control, policy, .. } = *exchange;
     // RFC 9111 §7.3: the RFC would store it; a cookie that says who someone is must not reach anyone else.
     let kept_cookie = response.contains_key(SET_COOKIE) && !named(control).any(|name| *name == SET_COOKIE);
     if kept_cookie && policy.set_cookie == SetCookie::DoNotStore {
@@ -191,11 +178,7 @@ fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
         media_type
             .is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
     });
-    if event_stream {
-        Err(NotStored::EventStream)
-    } else {
-        Ok(())
-    }
+    if event_stream { Err(NotStored::EventStream) } else { Ok(()) }
 }
 
 /// A response that is stale already is worth its room if it can be validated, or may be used stale before that.
@@ -207,11 +190,7 @@ fn worth_storing(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let usable = terms.is_fresh(terms.initial_age)
         || has_validator(exchange.response)
         || terms.source != Source::None && terms.staleness(terms.initial_age) < window;
-    if usable {
-        Ok(())
-    } else {
-        Err(NotStored::NoFreshness)
-    }
+    if usable { Ok(()) } else { Err(NotStored::NoFreshness) }
 }
 
 fn has_validator(response: &HeaderMap) -> bool {
@@ -219,17 +198,8 @@ fn has_validator(response: &HeaderMap) -> bool {
 }
 
 fn size_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
-    let Exchange {
-        response,
-        policy,
-        length,
-        max_length,
-        ..
-    } = *exchange;
-    let head_size: usize = response
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
+    let Exchange { response, policy, length, max_length, .. } = *exchange;
+    let head_size: usize = response.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if response.len() > policy.limits.head_fields || head_size > policy.limits.head_size {
         return Err(NotStored::HeadTooLarge);
     }
@@ -250,13 +220,8 @@ fn size_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 fn content_length(response: &HeaderMap) -> Result<Option<u64>, NotStored> {
     let mut length = None;
     for line in response.get_all(CONTENT_LENGTH) {
-        let text = line
-            .to_str()
-            .ok()
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let stated: u64 = text
-            .and_then(|text| text.parse().ok())
-            .ok_or(NotStored::ContentLength)?;
+        let text = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let stated: u64 = text.and_then(|text| text.parse().ok()).ok_or(NotStored::ContentLength)?;
         if length.is_some_and(|length| length != stated) {
             return Err(NotStored::ContentLength);
         }
@@ -295,10 +260,7 @@ mod tests {
         let (request, response) = (headers(request), headers(response));
         let control = ResponseCacheControl::parse(&response);
         let status = StatusCode::from_u16(status).unwrap();
-        let received = Received {
-            at: UNIX_EPOCH + Duration::from_secs(784_111_777),
-            delay: Duration::ZERO,
-        };
+        let received = Received { at: UNIX_EPOCH + Duration::from_secs(784_111_777), delay: Duration::ZERO };
         storable(&Exchange {
             method: &Method::GET,
             request: &request,
@@ -321,17 +283,9 @@ mod tests {
         let policy = CachePolicy::default();
         let response = headers(&[FRESH]);
         let control = ResponseCacheControl::parse(&response);
-        let received = Received {
-            at: UNIX_EPOCH,
-            delay: Duration::ZERO,
-        };
+        let received = Received { at: UNIX_EPOCH, delay: Duration::ZERO };
         let terms = terms(StatusCode::OK, &response, &control, &policy, received);
-        for method in [
-            Method::HEAD,
-            Method::POST,
-            Method::PUT,
-            Method::from_bytes(b"FOO").unwrap(),
-        ] {
+        for method in [Method::HEAD, Method::POST, Method::PUT, Method::from_bytes(b"FOO").unwrap()] {
             let exchange = Exchange {
                 method: &method,
                 request: &HeaderMap::new(),
@@ -354,15 +308,9 @@ mod tests {
             assert_eq!(stored(status, &[TAGGED]), Ok(()), "{status}");
             assert_eq!(stored(status, &[]), Err(NotStored::NoFreshness), "{status}");
         }
-        for status in [
-            201, 202, 299, 302, 303, 307, 400, 403, 499, 500, 502, 503, 504, 599,
-        ] {
+        for status in [201, 202, 299, 302, 303, 307, 400, 403, 499, 500, 502, 503, 504, 599] {
             assert_eq!(stored(status, &[TAGGED]), Err(NotStored::Status), "{status}");
-            assert_eq!(
-                stored(status, &[TAGGED, ("cache-control", "public")]),
-                Ok(()),
-                "{status}"
-            );
+            assert_eq!(stored(status, &[TAGGED, ("cache-control", "public")]), Ok(()), "{status}");
             assert_eq!(stored(status, &[FRESH]), Ok(()), "{status}");
         }
         for status in [100, 101, 103, 304, 600, 999] {
@@ -375,77 +323,26 @@ mod tests {
     fn directives_decide() {
         // RFC 9111 §3, §5.2.2.
         let table: &[(u16, Lines<'_>, Result<(), NotStored>)] = &[
-            (
-                200,
-                &[("cache-control", "max-age=60, no-store")],
-                Err(NotStored::NoStore),
-            ),
-            (
-                200,
-                &[FRESH, ("cache-control", "No-Store=1")],
-                Err(NotStored::NoStore),
-            ),
-            (
-                200,
-                &[("cache-control", "max-age=60, private")],
-                Err(NotStored::Private),
-            ),
-            (
-                200,
-                &[("cache-control", "max-age=60, private, public")],
-                Err(NotStored::Private),
-            ),
-            (
-                200,
-                &[("cache-control", "max-age=60, private=a")],
-                Err(NotStored::Private),
-            ),
+            (200, &[("cache-control", "max-age=60, no-store")], Err(NotStored::NoStore)),
+            (200, &[FRESH, ("cache-control", "No-Store=1")], Err(NotStored::NoStore)),
+            (200, &[("cache-control", "max-age=60, private")], Err(NotStored::Private)),
+            (200, &[("cache-control", "max-age=60, private, public")], Err(NotStored::Private)),
+            (200, &[("cache-control", "max-age=60, private=a")], Err(NotStored::Private)),
             (200, &[("cache-control", "max-age=60, private=\"a\"")], Ok(())),
-            (
-                200,
-                &[("cache-control", "max-age=60, private=\"content-encoding\"")],
-                Err(NotStored::Private),
-            ),
-            (
-                200,
-                &[("cache-control", "max-age=60, no-cache=\"a, vary\"")],
-                Err(NotStored::NoCache),
-            ),
-            (
-                200,
-                &[("cache-control", "max-age=60, no-cache")],
-                Err(NotStored::NoCache),
-            ),
+            (200, &[("cache-control", "max-age=60, private=\"content-encoding\"")], Err(NotStored::Private)),
+            (200, &[("cache-control", "max-age=60, no-cache=\"a, vary\"")], Err(NotStored::NoCache)),
+            (200, &[("cache-control", "max-age=60, no-cache")], Err(NotStored::NoCache)),
             (200, &[("cache-control", "max-age=60, no-cache"), TAGGED], Ok(())),
             (
                 200,
-                &[
-                    ("cache-control", "no-cache"),
-                    ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
-                ],
+                &[("cache-control", "no-cache"), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")],
                 Ok(()),
             ),
-            (
-                200,
-                &[("cache-control", "no-cache"), ("last-modified", "0")],
-                Err(NotStored::NoCache),
-            ),
+            (200, &[("cache-control", "no-cache"), ("last-modified", "0")], Err(NotStored::NoCache)),
             // §5.2.2.3
-            (
-                200,
-                &[("cache-control", "max-age=60, no-store, must-understand")],
-                Ok(()),
-            ),
-            (
-                599,
-                &[("cache-control", "max-age=60, no-store, must-understand")],
-                Err(NotStored::Status),
-            ),
-            (
-                599,
-                &[("cache-control", "max-age=60, must-understand")],
-                Err(NotStored::Status),
-            ),
+            (200, &[("cache-control", "max-age=60, no-store, must-understand")], Ok(())),
+            (599, &[("cache-control", "max-age=60, no-store, must-understand")], Err(NotStored::Status)),
+            (599, &[("cache-control", "max-age=60, must-understand")], Err(NotStored::Status)),
             (
                 200,
                 &[("cache-control", "max-age=60, no-store, must-understand, private")],
@@ -467,17 +364,9 @@ mod tests {
             ("", &[("age", "60")], Err(NotStored::NoFreshness)),
             ("", &[("age", "60"), TAGGED], Ok(())),
             (", stale-while-revalidate=9", &[("age", "60")], Ok(())),
-            (
-                ", stale-while-revalidate=9",
-                &[("age", "69")],
-                Err(NotStored::NoFreshness),
-            ),
+            (", stale-while-revalidate=9", &[("age", "69")], Err(NotStored::NoFreshness)),
             (", stale-if-error=9", &[("age", "60")], Ok(())),
-            (
-                ", stale-if-error=9, must-revalidate",
-                &[("age", "60")],
-                Err(NotStored::NoFreshness),
-            ),
+            (", stale-if-error=9, must-revalidate", &[("age", "60")], Err(NotStored::NoFreshness)),
         ];
         for (more, lines, expected) in table {
             let control = stale(more);
@@ -490,17 +379,10 @@ mod tests {
     fn credentials_need_the_origins_word() {
         // RFC 9111 §3.5.
         let request = [("authorization", "Basic YTpi")];
-        let bypass = CachePolicy {
-            authorization: Authorization::Bypass,
-            ..CachePolicy::default()
-        };
+        let bypass = CachePolicy { authorization: Authorization::Bypass, ..CachePolicy::default() };
         for value in ["max-age=60, public", "max-age=60, must-revalidate", "s-maxage=60"] {
             let response = [("cache-control", value)];
-            assert_eq!(
-                decide(&CachePolicy::default(), &request, 200, &response, None),
-                Ok(()),
-                "{value}"
-            );
+            assert_eq!(decide(&CachePolicy::default(), &request, 200, &response, None), Ok(()), "{value}");
             assert_eq!(
                 decide(&bypass, &request, 200, &response, None),
                 Err(NotStored::Authorization),
@@ -508,11 +390,7 @@ mod tests {
             );
             assert_eq!(decide(&bypass, &[], 200, &response, None), Ok(()), "{value}");
         }
-        for value in [
-            "max-age=60",
-            "max-age=60, proxy-revalidate",
-            "max-age=60, public=1",
-        ] {
+        for value in ["max-age=60", "max-age=60, proxy-revalidate", "max-age=60, public=1"] {
             let response = [("cache-control", value)];
             let decision = decide(&CachePolicy::default(), &request, 200, &response, None);
             assert_eq!(decision, Err(NotStored::Authorization), "{value}");
@@ -523,10 +401,8 @@ mod tests {
     fn a_request_can_forbid_storing() {
         // RFC 9111 §5.2.1.5.
         let request = [("cache-control", "no-store")];
-        let ignoring = CachePolicy {
-            request_directives: RequestDirectives::Ignore,
-            ..CachePolicy::default()
-        };
+        let ignoring =
+            CachePolicy { request_directives: RequestDirectives::Ignore, ..CachePolicy::default() };
         let decision = decide(&CachePolicy::default(), &request, 200, &[FRESH], None);
         assert_eq!(decision, Err(NotStored::NoStore));
         assert_eq!(decide(&ignoring, &request, 200, &[FRESH], None), Ok(()));
@@ -535,10 +411,7 @@ mod tests {
     #[test]
     fn a_cookie_is_stored_only_where_the_policy_says_so() {
         // RFC 9111 §7.3.
-        let under = |set_cookie| CachePolicy {
-            set_cookie,
-            ..CachePolicy::default()
-        };
+        let under = |set_cookie| CachePolicy { set_cookie, ..CachePolicy::default() };
         let cookie = ("set-cookie", "a=b");
         let table = [
             (SetCookie::DoNotStore, Err(NotStored::SetCookie)),
@@ -561,14 +434,8 @@ mod tests {
     fn named_fields_and_cookies_are_stripped() {
         let control =
             ResponseCacheControl::parse(&headers(&[("cache-control", "private=\"a\", no-cache=\"b, c\"")]));
-        let strip = CachePolicy {
-            set_cookie: SetCookie::Strip,
-            ..CachePolicy::default()
-        };
-        assert_eq!(
-            fields_to_strip(&control, &CachePolicy::default()),
-            ["a", "b", "c"]
-        );
+        let strip = CachePolicy { set_cookie: SetCookie::Strip, ..CachePolicy::default() };
+        assert_eq!(fields_to_strip(&control, &CachePolicy::default()), ["a", "b", "c"]);
         assert_eq!(fields_to_strip(&control, &strip), ["a", "b", "c", "set-cookie"]);
         assert!(fields_to_strip(&ResponseCacheControl::default(), &CachePolicy::default()).is_empty());
     }
@@ -583,11 +450,7 @@ mod tests {
             ("vary", "accept, *", Err(NotStored::Vary)),
             ("vary", "accept encoding", Err(NotStored::Vary)),
             ("content-type", "text/event-stream", Err(NotStored::EventStream)),
-            (
-                "content-type",
-                "Text/Event-Stream ; charset=utf-8",
-                Err(NotStored::EventStream),
-            ),
+            ("content-type", "Text/Event-Stream ; charset=utf-8", Err(NotStored::EventStream)),
             ("content-type", "text/plain", Ok(())),
         ];
         for (name, value, expected) in table {
@@ -626,38 +489,18 @@ mod tests {
 
     #[test]
     fn a_head_past_either_limit_is_not_stored() {
-        let limits = Limits {
-            head_fields: 2,
-            head_size: 39,
-            ..Limits::default()
-        };
-        let policy = CachePolicy {
-            limits,
-            ..CachePolicy::default()
-        };
+        let limits = Limits { head_fields: 2, head_size: 39, ..Limits::default() };
+        let policy = CachePolicy { limits, ..CachePolicy::default() };
         let decide = |response: Lines<'_>| decide(&policy, &[], 200, response, None);
         assert_eq!(decide(&[FRESH, ("a", "b")]), Ok(()));
-        assert_eq!(
-            decide(&[FRESH, ("a", "b"), ("a", "c")]),
-            Err(NotStored::HeadTooLarge)
-        );
-        assert_eq!(
-            decide(&[FRESH, ("a", "0123456789abcdef")]),
-            Err(NotStored::HeadTooLarge)
-        );
+        assert_eq!(decide(&[FRESH, ("a", "b"), ("a", "c")]), Err(NotStored::HeadTooLarge));
+        assert_eq!(decide(&[FRESH, ("a", "0123456789abcdef")]), Err(NotStored::HeadTooLarge));
     }
 
     #[test]
     fn the_policy_can_override_the_origin_but_not_credentials() {
-        let ttl = Ttl {
-            min: Duration::from_secs(60),
-            override_origin: true,
-            ..Ttl::default()
-        };
-        let policy = CachePolicy {
-            ttl,
-            ..CachePolicy::default()
-        };
+        let ttl = Ttl { min: Duration::from_secs(60), override_origin: true, ..Ttl::default() };
+        let policy = CachePolicy { ttl, ..CachePolicy::default() };
         for value in ["no-store", "private", "no-cache", "private, max-age=0"] {
             let response = [("cache-control", value)];
             assert_eq!(decide(&policy, &[], 200, &response, None), Ok(()), "{value}");
@@ -669,21 +512,14 @@ mod tests {
             ("no-cache, must-revalidate", NotStored::NoCache),
         ] {
             let response = [("cache-control", value), TAGGED];
-            assert_eq!(
-                decide(&policy, &request, 200, &response, None),
-                Err(expected),
-                "{value}"
-            );
+            assert_eq!(decide(&policy, &request, 200, &response, None), Err(expected), "{value}");
         }
     }
 
     #[test]
     fn error_answers_are_stored_for_the_policys_time() {
         let error_ttl = vec![(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(5))];
-        let policy = CachePolicy {
-            error_ttl,
-            ..CachePolicy::default()
-        };
+        let policy = CachePolicy { error_ttl, ..CachePolicy::default() };
         assert_eq!(decide(&policy, &[], 503, &[], None), Ok(()));
         assert_eq!(decide(&policy, &[], 502, &[], None), Err(NotStored::Status));
     }

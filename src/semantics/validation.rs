@@ -54,10 +54,9 @@ impl<'a> EntityTag<'a> {
 /// any case, since its sender's copy is not ours.
 pub fn make_conditional(stored: &HeaderMap, request: &mut HeaderMap) -> bool {
     let mut conditional = false;
-    for (validator, condition) in [
-        (header::ETAG, header::IF_NONE_MATCH),
-        (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
-    ] {
+    for (validator, condition) in
+        [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
+    {
         request.remove(&condition);
         if let Some(value) = stored.get(validator).filter(|value| !value.is_empty()) {
             request.insert(condition, value.clone());
@@ -88,11 +87,7 @@ pub fn freshens(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshens {
     let (ours, theirs) = both(header::ETAG);
     let Some(theirs) = theirs else {
         // Without any validator it answers the conditions it was asked with, and those were ours.
-        return if dates == Some(false) {
-            Freshens::No
-        } else {
-            Freshens::Weak
-        };
+        return if dates == Some(false) { Freshens::No } else { Freshens::Weak };
     };
     match (ours.and_then(EntityTag::parse), EntityTag::parse(theirs)) {
         (Some(ours), Some(theirs)) if ours.strong_eq(&theirs) => Freshens::Strong,
@@ -184,10 +179,7 @@ mod tests {
             ("", None),
         ] {
             let value = HeaderValue::from_static(value);
-            let expected = expected.map(|(weak, opaque)| EntityTag {
-                weak,
-                opaque: opaque.as_bytes(),
-            });
+            let expected = expected.map(|(weak, opaque)| EntityTag { weak, opaque: opaque.as_bytes() });
             assert_eq!(EntityTag::parse(&value), expected, "{value:?}");
         }
     }
@@ -224,11 +216,7 @@ mod tests {
             (&[("etag", "")], &[], false),
             (&[("etag", "W/\"a\"")], &[("if-none-match", "W/\"a\"")], true),
             (&[("etag", "a")], &[("if-none-match", "a")], true),
-            (
-                &[("last-modified", MONDAY)],
-                &[("if-modified-since", MONDAY)],
-                true,
-            ),
+            (&[("last-modified", MONDAY)], &[("if-modified-since", MONDAY)], true),
             (
                 &[("etag", "\"a\""), ("last-modified", MONDAY)],
                 &[("if-none-match", "\"a\""), ("if-modified-since", MONDAY)],
@@ -241,11 +229,7 @@ mod tests {
                 ("if-none-match", "*"),
                 ("if-modified-since", TUESDAY),
             ]);
-            assert_eq!(
-                make_conditional(&map(stored), &mut request),
-                conditional,
-                "{stored:?}"
-            );
+            assert_eq!(make_conditional(&map(stored), &mut request), conditional, "{stored:?}");
             assert_eq!(request, map(expected), "{stored:?}");
         }
     }
@@ -274,27 +258,15 @@ mod tests {
             (&[], &[("etag", "\"a\"")], Freshens::No),
             (&[("etag", "a")], &[("etag", "a")], Freshens::Weak),
             (&[("etag", "a")], &[("etag", "b")], Freshens::No),
-            (
-                &[("last-modified", MONDAY)],
-                &[("last-modified", MONDAY)],
-                Freshens::Weak,
-            ),
-            (
-                &[("last-modified", MONDAY)],
-                &[("last-modified", TUESDAY)],
-                Freshens::No,
-            ),
+            (&[("last-modified", MONDAY)], &[("last-modified", MONDAY)], Freshens::Weak),
+            (&[("last-modified", MONDAY)], &[("last-modified", TUESDAY)], Freshens::No),
             (&[("etag", "\"a\"")], &[("last-modified", TUESDAY)], Freshens::No),
             (&[("etag", "\"a\"")], &[], Freshens::Weak),
             (&[("last-modified", MONDAY)], &[], Freshens::Weak),
             (&[], &[], Freshens::Weak),
         ];
         for &(stored, not_modified, expected) in cases {
-            assert_eq!(
-                freshens(&map(stored), &map(not_modified)),
-                expected,
-                "{stored:?} {not_modified:?}"
-            );
+            assert_eq!(freshens(&map(stored), &map(not_modified)), expected, "{stored:?} {not_modified:?}");
         }
     }
 
@@ -321,34 +293,18 @@ mod tests {
             ),
             // The stored body is what it was.
             (
-                &[
-                    ("content-length", "5"),
-                    ("content-encoding", "gzip"),
-                    ("etag", "\"a\""),
-                ],
+                &[("content-length", "5"), ("content-encoding", "gzip"), ("etag", "\"a\"")],
                 &[
                     ("content-length", "0"),
                     ("content-encoding", "br"),
                     ("content-range", "bytes 0-1/2"),
                     ("content-md5", "x"),
                 ],
-                &[
-                    ("content-length", "5"),
-                    ("content-encoding", "gzip"),
-                    ("etag", "\"a\""),
-                ],
+                &[("content-length", "5"), ("content-encoding", "gzip"), ("etag", "\"a\"")],
             ),
             // The exchange is another.
-            (
-                &[("age", "50"), ("date", MONDAY)],
-                &[("date", TUESDAY)],
-                &[("date", TUESDAY)],
-            ),
-            (
-                &[("age", "50"), ("date", MONDAY)],
-                &[("age", "3")],
-                &[("age", "3")],
-            ),
+            (&[("age", "50"), ("date", MONDAY)], &[("date", TUESDAY)], &[("date", TUESDAY)]),
+            (&[("age", "50"), ("date", MONDAY)], &[("age", "3")], &[("age", "3")]),
             // RFC 9111 §3.1
             (
                 &[("a", "1")],

@@ -38,11 +38,7 @@ impl Vary {
     pub fn new(response: &HeaderMap, request: &HeaderMap) -> Result<Self, VariesByAnything> {
         let mut names: SmallVec<[HeaderName; 4]> = SmallVec::new();
         for line in response.get_all(header::VARY) {
-            for member in line
-                .as_bytes()
-                .split(|&byte| byte == b',')
-                .map(<[u8]>::trim_ascii)
-            {
+            for member in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                 match member {
                     b"" => {}
                     // `*` is a token, so it would pass for a field name.
@@ -53,9 +49,7 @@ impl Vary {
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        Ok(Self {
-            fields: names.into_iter().map(|name| Field::new(name, request)).collect(),
-        })
+        Ok(Self { fields: names.into_iter().map(|name| Field::new(name, request)).collect() })
     }
 
     /// Whether a response that varied this way answers `request`.
@@ -148,10 +142,7 @@ mod tests {
     }
 
     fn vary(lines: &[&'static str], request: Lines) -> Result<Vary, VariesByAnything> {
-        let response = lines
-            .iter()
-            .map(|&line| (header::VARY, HeaderValue::from_static(line)))
-            .collect();
+        let response = lines.iter().map(|&line| (header::VARY, HeaderValue::from_static(line))).collect();
         Vary::new(&response, &map(request))
     }
 
@@ -196,18 +187,8 @@ mod tests {
             (&["foo"], &[("foo", "")], &[], false),
             (&["foo"], &[], &[("foo", "")], false),
             (&["foo"], &[("foo", "1")], &[("foo", "1"), ("bar", "2")], true),
-            (
-                &["foo, bar"],
-                &[("foo", "1"), ("bar", "2")],
-                &[("foo", "1")],
-                false,
-            ),
-            (
-                &["foo", "bar"],
-                &[("foo", "1"), ("bar", "2")],
-                &[("foo", "1")],
-                false,
-            ),
+            (&["foo, bar"], &[("foo", "1"), ("bar", "2")], &[("foo", "1")], false),
+            (&["foo", "bar"], &[("foo", "1"), ("bar", "2")], &[("foo", "1")], false),
             (&["foo, FOO"], &[("foo", "1")], &[("foo", "1")], true),
             (&["foo"], &[("foo", "1, 2")], &[("foo", "1"), ("foo", "2")], true),
             (&["foo"], &[("foo", "1"), ("foo", "2")], &[("foo", "1, 2")], true),
@@ -226,31 +207,18 @@ mod tests {
                 &[("accept-encoding", "gzip, br;q=0")],
                 false,
             ),
-            (
-                &["accept-language"],
-                &[("accept-language", "en, de")],
-                &[("accept-language", "eN, De")],
-                true,
-            ),
+            (&["accept-language"], &[("accept-language", "en, de")], &[("accept-language", "eN, De")], true),
         ];
         for &(lines, stored, presented, expected) in cases {
             let vary = vary(lines, stored).unwrap();
             let (stored, presented) = (map(stored), map(presented));
             assert!(vary.matches(&stored), "{lines:?} {stored:?} matches itself");
-            assert_eq!(
-                vary.matches(&presented),
-                expected,
-                "{lines:?} {stored:?} {presented:?}"
-            );
+            assert_eq!(vary.matches(&presented), expected, "{lines:?} {stored:?} {presented:?}");
 
             let (mut one, mut other) = (Vec::new(), Vec::new());
             vary.fingerprint(&stored, &mut one);
             vary.fingerprint(&presented, &mut other);
-            assert_eq!(
-                one == other,
-                expected,
-                "fingerprint: {lines:?} {stored:?} {presented:?}"
-            );
+            assert_eq!(one == other, expected, "fingerprint: {lines:?} {stored:?} {presented:?}");
         }
     }
 

@@ -4,10 +4,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 /// Whether `method` is known to leave the origin's state alone (RFC 9110 §9.2.1). Unknown methods are not.
 pub fn is_safe(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
-    ) || method.as_str() == "QUERY"
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+        || method.as_str() == "QUERY"
 }
 
 /// Whether this answer to an unsafe method says that it worked, so that stored responses are invalid.
@@ -24,10 +22,7 @@ pub fn also_invalidated(target: &Uri, response: &HeaderMap) -> Vec<Uri> {
     let mut found: Vec<Uri> = Vec::new();
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         for line in response.get_all(name) {
-            let uri = line
-                .to_str()
-                .ok()
-                .and_then(|reference| resolve(target, reference));
+            let uri = line.to_str().ok().and_then(|reference| resolve(target, reference));
             if let Some(uri) = uri
                 && uri.path_and_query() != target.path_and_query()
                 && !found.contains(&uri)
@@ -42,9 +37,7 @@ pub fn also_invalidated(target: &Uri, response: &HeaderMap) -> Vec<Uri> {
 /// Resolves a reference (RFC 3986 §5.2.2) that stays within the origin of `base`. The result spells the origin as
 /// `base` does, and has no fragment.
 fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
-    let reference = reference
-        .split_once('#')
-        .map_or(reference, |(uri, _fragment)| uri);
+    let reference = reference.split_once('#').map_or(reference, |(uri, _fragment)| uri);
     let (path, query) = if reference.starts_with("//") {
         path_within(base, &format!("{}:{reference}", base.scheme_str()?))?
     } else if has_scheme(reference) {
@@ -68,9 +61,7 @@ fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
 fn has_scheme(reference: &str) -> bool {
     reference.split_once(':').is_some_and(|(scheme, _)| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme
-                .chars()
-                .all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
+            && scheme.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
     })
 }
 
@@ -138,10 +129,7 @@ mod tests {
 
     fn found(target: &'static str, location: &'static str) -> Vec<String> {
         let response = HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);
-        also_invalidated(&Uri::from_static(target), &response)
-            .iter()
-            .map(Uri::to_string)
-            .collect()
+        also_invalidated(&Uri::from_static(target), &response).iter().map(Uri::to_string).collect()
     }
 
     #[test]
@@ -179,11 +167,7 @@ mod tests {
             (404, false),
             (500, false),
         ] {
-            assert_eq!(
-                invalidates(StatusCode::from_u16(status).unwrap()),
-                expected,
-                "{status}"
-            );
+            assert_eq!(invalidates(StatusCode::from_u16(status).unwrap()), expected, "{status}");
         }
     }
 
@@ -231,15 +215,7 @@ mod tests {
 
     #[test]
     fn the_target_itself_is_left_out() {
-        for reference in [
-            "",
-            "#s",
-            "?q",
-            "d?q",
-            "/b/c/d?q",
-            "//a/b/c/d?q",
-            "http://A:80/b/c/d?q#s",
-        ] {
+        for reference in ["", "#s", "?q", "d?q", "/b/c/d?q", "//a/b/c/d?q", "http://A:80/b/c/d?q#s"] {
             assert_eq!(found("http://a/b/c/d?q", reference), [""; 0], "{reference}");
         }
     }
@@ -264,11 +240,7 @@ mod tests {
             ("http://[::1]/", "http://[::2]/g", false),
             ("http://a/", "http://a@b/g", false),
         ] {
-            assert_eq!(
-                found(target, reference).len(),
-                usize::from(expected),
-                "{target} {reference}"
-            );
+            assert_eq!(found(target, reference).len(), usize::from(expected), "{target} {reference}");
         }
     }
 
@@ -292,10 +264,7 @@ mod tests {
         }
         let latin1 = HeaderValue::from_bytes(b"/\xe4").unwrap();
         let response = HeaderMap::from_iter([(header::LOCATION, latin1)]);
-        assert_eq!(
-            also_invalidated(&Uri::from_static("http://a/b"), &response),
-            [""; 0]
-        );
+        assert_eq!(also_invalidated(&Uri::from_static("http://a/b"), &response), [""; 0]);
     }
 
     #[test]

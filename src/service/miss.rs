@@ -61,10 +61,7 @@ enum Waited<R> {
 }
 
 impl<S, B> Miss<S, B> {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "it takes over everything the walk has found out"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "it takes over everything the walk has found out")]
     pub(super) fn new(
         edge: &Arc<EdgeInner>,
         policy: &Arc<CachePolicy>,
@@ -87,12 +84,7 @@ impl<S, B> Miss<S, B> {
             reason: ForwardReason::Miss,
             stored: None,
         };
-        Self {
-            origin,
-            parts,
-            body,
-            reader,
-        }
+        Self { origin, parts, body, reader }
     }
 }
 
@@ -130,10 +122,7 @@ where
             };
         }
         let deadline = Instant::now() + reader.policy.limits.follower_wait;
-        let mut wish = Wish {
-            unanswered: reader.reason == ForwardReason::Request,
-            ..Wish::default()
-        };
+        let mut wish = Wish { unanswered: reader.reason == ForwardReason::Request, ..Wish::default() };
         let mut rejoins = 0;
         loop {
             match self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
@@ -159,15 +148,8 @@ where
             return;
         };
         let vary = Some(stored.head.vary.clone()).filter(|vary| !vary.is_empty());
-        self.reader.take(Ask {
-            reason: ForwardReason::Stale,
-            stored: Some(stored),
-            vary,
-        });
-        let wish = Wish {
-            background: true,
-            ..Wish::default()
-        };
+        self.reader.take(Ask { reason: ForwardReason::Stale, stored: Some(stored), vary });
+        let wish = Wish { background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             // The origin's answer is for the store alone.
             drop(self.exchange(lead, &runtime));
@@ -180,14 +162,9 @@ where
         // revalidated: nothing that was invalidated before this fill began.
         let now = self.reader.edge.clock.elapsed();
         match self.reader.edge.look(self.reader.query(), now) {
-            Look::Answer {
-                stored,
-                use_: Use::Fresh,
-            } => {
+            Look::Answer { stored, use_: Use::Fresh } => {
                 lead.found(Arc::clone(&stored));
-                return Ok(self
-                    .reader
-                    .answer_stored(&stored, Use::Fresh.outcome(&stored, now)));
+                return Ok(self.reader.answer_stored(&stored, Use::Fresh.outcome(&stored, now)));
             }
             Look::Ask(ask) => self.reader.stored = ask.stored,
             Look::Answer { stored, .. } => self.reader.stored = Some(stored),
@@ -199,21 +176,14 @@ where
         match told.await {
             Ok(LeaderAnswer::Shared) => match participant.answer().await {
                 Answer::Flowing { head, length } => {
-                    let outcome = Outcome {
-                        stored: true,
-                        ..outcome
-                    };
+                    let outcome = Outcome { stored: true, ..outcome };
                     Ok(reader.answer_flowing(&head, length, participant, outcome))
                 }
                 Answer::Stored(stored) => Ok(reader.answer_stored(&stored, outcome)),
                 Answer::Unshared(_) => Ok(reader.no_answer()),
             },
             Ok(LeaderAnswer::Refreshed(stored)) => {
-                let outcome = Outcome {
-                    fwd_status: Some(StatusCode::NOT_MODIFIED),
-                    stored: true,
-                    ..outcome
-                };
+                let outcome = Outcome { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: true, ..outcome };
                 Ok(reader.answer_stored(&stored, outcome))
             }
             Ok(LeaderAnswer::Own(response)) => match reader.stand_in(Failure::Status(response.status())) {
@@ -237,12 +207,7 @@ where
         lead: Lead,
         runtime: &Handle,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
-        let Self {
-            origin,
-            mut parts,
-            body,
-            reader,
-        } = self;
+        let Self { origin, mut parts, body, reader } = self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         parts.method = Method::GET;
@@ -270,22 +235,24 @@ where
                 return Ok(response);
             }
         }
-        self.alone(None).await
+        // Without the viewer's conditions, and without a range, which HEAD has none of (RFC 9110 §14.2): the answer
+        // then speaks of the whole object.
+        self.forward(None, true).await
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
     async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
-        let Self {
-            origin,
-            mut parts,
-            body,
-            reader,
-        } = self;
+        self.forward(detail, false).await
+    }
+
+    /// Forwards the request; if `reduced`, without what the viewer's copy of the answer has to be fitted to.
+    async fn forward(self, detail: Option<Detail>, reduced: bool) -> Result<Response<Body<R>>, S::Error> {
+        let Self { origin, mut parts, body, reader } = self;
         parts.headers = reader.headers.clone();
-        let outcome = Outcome {
-            detail,
-            ..Outcome::forward(reader.reason)
-        };
+        if reduced {
+            headers::prepare_fill(&mut parts.headers);
+        }
+        let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         match origin.oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
@@ -294,7 +261,7 @@ where
                 if detail == Some(Detail::Uncacheable) && reader.is_storable(&response) {
                     reader.edge.memos.forget(&reader.fill_key);
                 }
-                Ok(reader.answer_own(response, false, outcome))
+                Ok(reader.answer_own(response, reduced, outcome))
             }
             Err(error) => reader.stand_in(Failure::Disconnected).ok_or(error),
         }
@@ -327,12 +294,7 @@ impl Reader {
     }
 
     fn view(&self) -> View<'_> {
-        View {
-            method: &self.method,
-            headers: &self.headers,
-            facts: &self.facts,
-            policy: &self.policy,
-        }
+        View { method: &self.method, headers: &self.headers, facts: &self.facts, policy: &self.policy }
     }
 
     /// Waits for the head of a fill that another request leads.
@@ -343,10 +305,7 @@ impl Reader {
                 None => Waited::Alone(Detail::Timeout),
             };
         };
-        let outcome = Outcome {
-            collapsed: true,
-            ..Outcome::forward(self.reason)
-        };
+        let outcome = Outcome { collapsed: true, ..Outcome::forward(self.reason) };
         match answer {
             Answer::Flowing { head, length } if head.joinable && head.vary.matches(&self.headers) => {
                 Waited::Answered(self.answer_flowing(&head, length, participant, outcome))
@@ -382,15 +341,7 @@ impl Reader {
     ) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        answer::shared(
-            &self.edge,
-            head,
-            Source::Fill(participant),
-            length,
-            self.view(),
-            outcome,
-            now,
-        )
+        answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
     }
 
     fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
@@ -398,15 +349,7 @@ impl Reader {
         let now = self.edge.clock.elapsed();
         let source = Source::Stored(Arc::clone(stored));
         let length = Some(stored.body.len());
-        answer::shared(
-            &self.edge,
-            &stored.head,
-            source,
-            length,
-            self.view(),
-            outcome,
-            now,
-        )
+        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
     }
 
     fn answer_own<R: http_body::Body>(
@@ -430,21 +373,15 @@ impl Reader {
             Failure::Status(status) => Some(status),
             Failure::Disconnected => None,
         };
-        let outcome = Outcome {
-            fwd_status,
-            ttl: Some(stored.head.ttl(now)),
-            ..Outcome::forward(self.reason)
-        };
+        let outcome =
+            Outcome { fwd_status, ttl: Some(stored.head.ttl(now)), ..Outcome::forward(self.reason) };
         Some(self.answer_stored(stored, outcome.because(Detail::StaleIfError)))
     }
 
     /// The origin has failed everyone who tried.
     fn no_answer<R>(&self) -> Response<Body<R>> {
-        let outcome = Outcome {
-            collapsed: true,
-            ..Outcome::forward(self.reason)
-        }
-        .because(Detail::OriginError);
+        let outcome =
+            Outcome { collapsed: true, ..Outcome::forward(self.reason) }.because(Detail::OriginError);
         self.count(&outcome);
         answer::made_up(&self.edge, StatusCode::BAD_GATEWAY, outcome)
     }

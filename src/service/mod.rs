@@ -123,37 +123,17 @@ impl<S> Cache<S> {
         };
         let control = request_control(&parts, &facts, policy);
         let now = edge.clock.elapsed();
-        let query = Query {
-            key: &key,
-            headers: &parts.headers,
-            facts: &facts,
-            control: &control,
-            policy,
-        };
+        let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now) {
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);
-                let view = View {
-                    method: &parts.method,
-                    headers: &parts.headers,
-                    facts: &facts,
-                    policy,
-                };
+                let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.body.len());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
                 if let Use::Stale { refresh: true, .. } = use_ {
-                    let miss = Miss::new(
-                        edge,
-                        policy,
-                        key,
-                        self.origin.clone(),
-                        parts,
-                        body,
-                        facts,
-                        control,
-                    );
+                    let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }
                 ResponseFuture::ready(response)
@@ -164,16 +144,7 @@ impl<S> Cache<S> {
                 ResponseFuture::ready(answer::made_up(edge, StatusCode::GATEWAY_TIMEOUT, outcome))
             }
             Look::Ask(ask) => {
-                let miss = Miss::new(
-                    edge,
-                    policy,
-                    key,
-                    self.origin.clone(),
-                    parts,
-                    body,
-                    facts,
-                    control,
-                );
+                let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 ResponseFuture::waiting(miss.run(ask))
             }
         }
@@ -212,18 +183,7 @@ fn passed<R: http_body::Body>(
 ) -> Response<Body<R>> {
     let none = http::HeaderMap::new();
     let policy = edge.default_policy();
-    answer::own(
-        edge,
-        response,
-        View {
-            method,
-            headers: &none,
-            facts,
-            policy,
-        },
-        false,
-        outcome,
-    )
+    answer::own(edge, response, View { method, headers: &none, facts, policy }, false, outcome)
 }
 
 fn request_control(parts: &Parts, facts: &Facts, policy: &CachePolicy) -> RequestCacheControl {

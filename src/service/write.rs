@@ -29,10 +29,7 @@ impl<S> Cache<S> {
         let target = Target::of(&edge, &request);
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
-            let mut pending = Pending {
-                edge: Arc::clone(&edge),
-                scope: target.scope,
-            };
+            let mut pending = Pending { edge: Arc::clone(&edge), scope: target.scope };
             let response = exchange.await?;
             if writes::invalidates(response.status()) {
                 let others = others(&edge, target.uri.as_ref(), response.headers());
@@ -60,11 +57,7 @@ impl Target {
         // The key of a read of the same target, so in the form a read has.
         let uri = key::rewritten_uri(request.uri(), &policy.key);
         let scope = edge.uri_scope(&uri, request.headers());
-        let uri = if scope.is_some() {
-            absolute(edge, uri, request.headers())
-        } else {
-            None
-        };
+        let uri = if scope.is_some() { absolute(edge, uri, request.headers()) } else { None };
         Self { uri, scope }
     }
 }
@@ -75,12 +68,7 @@ fn absolute(edge: &EdgeInner, uri: Uri, headers: &HeaderMap) -> Option<Uri> {
     }
     let host = headers.get(http::header::HOST)?.to_str().ok()?;
     let scheme = if edge.https { "https" } else { "http" };
-    Uri::builder()
-        .scheme(scheme)
-        .authority(host)
-        .path_and_query(uri.path_and_query()?.clone())
-        .build()
-        .ok()
+    Uri::builder().scheme(scheme).authority(host).path_and_query(uri.path_and_query()?.clone()).build().ok()
 }
 
 /// The other stored responses that a write's answer names.

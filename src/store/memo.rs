@@ -24,19 +24,11 @@ struct Memo {
 
 impl Memos {
     pub(crate) fn new() -> Self {
-        Self {
-            memos: Cache::new(MEMOS),
-        }
+        Self { memos: Cache::new(MEMOS) }
     }
 
     pub(crate) fn note(&self, key: &KeyBuf, until: Duration, as_of: u64) {
-        self.memos.insert(
-            key.to_key(),
-            Arc::new(Memo {
-                until,
-                stamp: Stamp::new(as_of),
-            }),
-        );
+        self.memos.insert(key.to_key(), Arc::new(Memo { until, stamp: Stamp::new(as_of) }));
     }
 
     /// Whether the key's last answer could not be stored.
@@ -56,7 +48,6 @@ impl Memos {
     }
 
     pub(crate) fn sweep(&self, log: &Log) {
-        self.memos
-            .retain(|key, memo| log.is_current(key.as_bytes(), &memo.stamp));
+        self.memos.retain(|key, memo| log.is_current(key.as_bytes(), &memo.stamp));
     }
 }

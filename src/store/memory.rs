@@ -57,12 +57,7 @@ impl MemoryStore {
         let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
         let max_slot = slots.shard_capacity() / 100 * ADMITTED;
         let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
-        Self {
-            slots,
-            writers,
-            hasher,
-            max_slot,
-        }
+        Self { slots, writers, hasher, max_slot }
     }
 
     pub(crate) fn get(&self, key: &KeyBuf) -> Option<Slot> {
@@ -77,11 +72,8 @@ impl MemoryStore {
         let _writer = self.writer(key);
         let before = self.slots.peek(key.as_bytes());
         let before = before.as_ref().map_or(&[][..], Slot::variants);
-        let before: Vec<_> = before
-            .iter()
-            .filter(|stored| log.is_current(key.as_bytes(), &stored.stamp))
-            .cloned()
-            .collect();
+        let before: Vec<_> =
+            before.iter().filter(|stored| log.is_current(key.as_bytes(), &stored.stamp)).cloned().collect();
         let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
         match Slot::with(&before, stored, max_variants, room) {
             Some(slot) => {
@@ -143,12 +135,9 @@ mod tests {
 
     #[test]
     fn the_largest_object_allowed_is_held() {
-        for (capacity, object) in [
-            (64 << 20, 8 << 20),
-            (1 << 30, 64 << 20),
-            (1 << 30, 1 << 20),
-            (8 << 20, 1 << 20),
-        ] {
+        for (capacity, object) in
+            [(64 << 20, 8 << 20), (1 << 30, 64 << 20), (1 << 30, 1 << 20), (8 << 20, 1 << 20)]
+        {
             let store = MemoryStore::new(capacity, object);
             let key = key("http://a/large");
             assert!(store.insert(&key.to_key(), stored(0, object as usize), 8, &Log::default()));
@@ -161,12 +150,7 @@ mod tests {
         let capacity = 4 << 20;
         let store = MemoryStore::new(capacity, 64 << 10);
         for n in 0..1_000 {
-            store.insert(
-                &key(&format!("http://a/{n}")).to_key(),
-                stored(n, 32 << 10),
-                8,
-                &Log::default(),
-            );
+            store.insert(&key(&format!("http://a/{n}")).to_key(), stored(n, 32 << 10), 8, &Log::default());
         }
         let (_, bytes) = store.usage();
         assert!(bytes <= capacity && bytes > capacity / 2, "{bytes}");

@@ -48,10 +48,6 @@ mod test_support {
             joinable: true,
             order,
         };
-        Arc::new(Stored::new(
-            Arc::new(head),
-            Blocks::new(smallvec![Bytes::from(vec![0; length])]),
-            0,
-        ))
+        Arc::new(Stored::new(Arc::new(head), Blocks::new(smallvec![Bytes::from(vec![0; length])]), 0))
     }
 }

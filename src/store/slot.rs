@@ -57,13 +57,7 @@ impl Slot {
     }
 
     pub(super) fn retain(&self, keep: impl Fn(&Stored) -> bool) -> Option<Self> {
-        Self::new(
-            self.variants()
-                .iter()
-                .filter(|stored| keep(stored))
-                .cloned()
-                .collect(),
-        )
+        Self::new(self.variants().iter().filter(|stored| keep(stored)).cloned().collect())
     }
 
     pub(crate) fn variants(&self) -> &[Arc<Stored>] {

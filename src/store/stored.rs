@@ -47,11 +47,7 @@ impl Head {
         }
         headers.insert(AGE, HeaderValue::from_static("0"));
         headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
-        if upstream.is_empty() {
-            None
-        } else {
-            HeaderValue::from_bytes(&upstream).ok()
-        }
+        if upstream.is_empty() { None } else { HeaderValue::from_bytes(&upstream).ok() }
     }
 
     pub(crate) fn age(&self, now: Duration) -> Duration {
@@ -66,20 +62,12 @@ impl Head {
 
     /// The same with other fields.
     pub(crate) fn with_headers(&self, headers: HeaderMap) -> Self {
-        Self {
-            headers,
-            upstream_status: self.upstream_status.clone(),
-            vary: self.vary.clone(),
-            ..*self
-        }
+        Self { headers, upstream_status: self.upstream_status.clone(), vary: self.vary.clone(), ..*self }
     }
 
     fn weight(&self) -> usize {
-        let fields: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
-            .sum();
+        let fields: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
         size_of::<Self>() + fields + self.vary.weight()
     }
 }
@@ -183,11 +171,7 @@ mod tests {
 
     #[test]
     fn runs_cover_a_range_block_by_block() {
-        let blocks = Blocks::new(smallvec![
-            Bytes::from("abc"),
-            Bytes::from("de"),
-            Bytes::from("fgh")
-        ]);
+        let blocks = Blocks::new(smallvec![Bytes::from("abc"), Bytes::from("de"), Bytes::from("fgh")]);
         assert_eq!(blocks.len(), 8);
         for start in 0..8 {
             for end in start..=8 {

@@ -26,11 +26,7 @@ async fn a_second_request_is_answered_from_the_store() {
 async fn an_expired_object_is_revalidated() {
     let world = World::new(Origin::new(|seen| async move {
         Ok(if seen.headers.contains_key("if-none-match") {
-            response(
-                304,
-                &[("cache-control", "max-age=30"), ("etag", "\"v\""), ("x-new", "1")],
-                "",
-            )
+            response(304, &[("cache-control", "max-age=30"), ("etag", "\"v\""), ("x-new", "1")], "")
         } else {
             response(200, MINUTE, "body")
         })
@@ -39,10 +35,7 @@ async fn an_expired_object_is_revalidated() {
     world.pass_seconds(61);
     let revalidated = world.get("/a").await;
     assert_eq!(revalidated.text(), "body");
-    assert_eq!(
-        revalidated.header("cache-status"),
-        Some("test; fwd=stale; fwd-status=304; stored")
-    );
+    assert_eq!(revalidated.header("cache-status"), Some("test; fwd=stale; fwd-status=304; stored"));
     assert_eq!(revalidated.header("x-new"), Some("1"));
     world.pass_seconds(29);
     assert!(world.get("/a").await.is_hit());
@@ -61,15 +54,9 @@ async fn a_hit_answers_conditions_ranges_and_head() {
     assert_eq!(part.header("content-range"), Some("bytes 0-2/8"));
     let parts = world.get_with("/a", &[("range", "bytes=0-0,7-7")]).await;
     assert_eq!(parts.status.as_u16(), 206);
-    assert_eq!(
-        parts.header("content-length").unwrap(),
-        parts.body.len().to_string()
-    );
+    assert_eq!(parts.header("content-length").unwrap(), parts.body.len().to_string());
     let beyond = world.get_with("/a", &[("range", "bytes=9-")]).await;
-    assert_eq!(
-        (beyond.status.as_u16(), beyond.header("content-range")),
-        (416, Some("bytes */8"))
-    );
+    assert_eq!((beyond.status.as_u16(), beyond.header("content-range")), (416, Some("bytes */8")));
     let head = world.ask(request("HEAD", "/a", &[])).await;
     assert_eq!((head.header("content-length"), head.text()), (Some("8"), ""));
     assert_eq!(world.origin.asked(), 1);

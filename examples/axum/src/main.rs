@@ -31,10 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         articles: Arc::new(RwLock::new(HashMap::from([(1, "Hello.".to_owned())]))),
         invalidator: edge.invalidator(),
     };
-    let app = Router::new()
-        .route("/articles/{id}", get(read).post(write))
-        .with_state(site)
-        .layer(edge.layer());
+    let app =
+        Router::new().route("/articles/{id}", get(read).post(write)).with_state(site).layer(edge.layer());
 
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;

@@ -127,10 +127,7 @@ impl HostAndPort {
         if host.is_empty() {
             return Err(Refusal::BadHost);
         }
-        Ok(Self {
-            host: host.to_ascii_lowercase(),
-            port,
-        })
+        Ok(Self { host: host.to_ascii_lowercase(), port })
     }
 }
 
@@ -150,11 +147,7 @@ fn remove_forwarding(headers: &mut HeaderMap) {
 
 /// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` into several lines, of which HTTP/1.1 knows only one.
 fn join_cookies(headers: &mut HeaderMap) {
-    let lines: Vec<&[u8]> = headers
-        .get_all(COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if lines.len() > 1 {
         // Pieces of valid values, joined by valid characters.
         if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
@@ -229,16 +222,8 @@ mod tests {
     #[test]
     fn a_viewers_word_on_forwarding_is_removed() {
         let mut request = request(Version::HTTP_11, "GET", "/", &["a"]);
-        for name in [
-            "forwarded",
-            "x-forwarded-for",
-            "x-forwarded-host",
-            "x-forwarded-prefix",
-            "x-real-ip",
-        ] {
-            request
-                .headers_mut()
-                .insert(name, HeaderValue::from_static("evil"));
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] {
+            request.headers_mut().insert(name, HeaderValue::from_static("evil"));
         }
         admit(&mut request).unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
@@ -247,16 +232,9 @@ mod tests {
     #[test]
     fn split_cookies_are_joined() {
         let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
-        request
-            .headers_mut()
-            .append(COOKIE, HeaderValue::from_static("a=1"));
-        request
-            .headers_mut()
-            .append(COOKIE, HeaderValue::from_static("b=2"));
+        request.headers_mut().append(COOKIE, HeaderValue::from_static("a=1"));
+        request.headers_mut().append(COOKIE, HeaderValue::from_static("b=2"));
         admit(&mut request).unwrap();
-        assert_eq!(
-            request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(),
-            ["a=1; b=2"]
-        );
+        assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

@@ -125,10 +125,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         _ => return Err(WRONG),
     };
     // RFC 9111 §1.2.2: no lifetime needs to be longer than 2^31 seconds.
-    let seconds = number
-        .checked_mul(unit)
-        .filter(|seconds| *seconds <= 1 << 31)
-        .ok_or("too long")?;
+    let seconds = number.checked_mul(unit).filter(|seconds| *seconds <= 1 << 31).ok_or("too long")?;
     Ok(Duration::from_secs(seconds))
 }
 
@@ -144,25 +141,12 @@ mod tests {
 
     #[test]
     fn sizes_are_numbers_with_units() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("17", 17),
-            ("1KiB", 1024),
-            ("1kb", 1000),
-            ("512MiB", 512 << 20),
-            ("2 GiB", 2 << 30),
-        ] {
+        for (text, bytes) in
+            [("0", 0), ("17", 17), ("1KiB", 1024), ("1kb", 1000), ("512MiB", 512 << 20), ("2 GiB", 2 << 30)]
+        {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in [
-            "",
-            "MiB",
-            "-1",
-            "1.5GiB",
-            "1TiBs",
-            "99999999999GiB",
-            "99999999999999999999",
-        ] {
+        for text in ["", "MiB", "-1", "1.5GiB", "1TiBs", "99999999999GiB", "99999999999999999999"] {
             assert!(size(text).is_err(), "{text}");
         }
     }
@@ -172,16 +156,7 @@ mod tests {
         for (text, seconds) in [("0s", 0), ("60s", 60), ("5m", 300), ("1h", 3600), ("1d", 86_400)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in [
-            "",
-            "60",
-            "s",
-            "1w",
-            "-1s",
-            "1e3s",
-            "100000d",
-            "18446744073709551615d",
-        ] {
+        for text in ["", "60", "s", "1w", "-1s", "1e3s", "100000d", "18446744073709551615d"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -217,9 +192,6 @@ mod tests {
     fn a_report_of_many_lines_becomes_one() {
         let report =
             "error: invalid value 'x' for '--which'\n  [possible values: a, b]\n\nFor more information…";
-        assert_eq!(
-            one_line(report),
-            "invalid value 'x' for '--which' [possible values: a, b] (see --help)"
-        );
+        assert_eq!(one_line(report), "invalid value 'x' for '--which' [possible values: a, b] (see --help)");
     }
 }

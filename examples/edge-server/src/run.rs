@@ -22,18 +22,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let edge = Edge::builder()
         .name(args.name.as_str())
         .capacity(args.capacity)
-        .policy(CachePolicy {
-            ttl: Ttl {
-                default: args.ttl,
-                ..Ttl::default()
-            },
-            ..CachePolicy::default()
-        })
+        .policy(CachePolicy { ttl: Ttl { default: args.ttl, ..Ttl::default() }, ..CachePolicy::default() })
         .build()?;
 
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| cannot_listen(args.listen, &error))?;
+    let listener =
+        TcpListener::bind(args.listen).await.map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr()?;
 
     let (origin, is_demo) = match args.origin {

@@ -64,17 +64,8 @@ where
             accepted = accept(&listener, &slots) => accepted,
             () = &mut signal => break,
         };
-        let viewer = Viewer {
-            address,
-            slot: Arc::new(slot),
-        };
-        tokio::spawn(connection(
-            server.clone(),
-            stream,
-            viewer,
-            cache.clone(),
-            closing.subscribe(),
-        ));
+        let viewer = Viewer { address, slot: Arc::new(slot) };
+        tokio::spawn(connection(server.clone(), stream, viewer, cache.clone(), closing.subscribe()));
     }
     drop(listener);
     tracing::info!("closing {} connections", closing.receiver_count());
@@ -110,10 +101,7 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .expect("nobody closes this semaphore");
+    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes this semaphore");
     let mut pause = Duration::from_millis(5);
     loop {
         match listener.accept().await {

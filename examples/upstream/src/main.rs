@@ -49,9 +49,8 @@ async fn main() -> Result<(), AnyError> {
         let (stream, _) = listener.accept().await?;
         let site = TowerToHyperService::new(site.clone());
         tokio::spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), site);
+            let connection =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), site);
             if let Err(error) = connection.await {
                 eprintln!("connection: {error}");
             }
@@ -64,11 +63,7 @@ fn to_origin(mut request: Request<Incoming>, origin: &Authority) -> Request<Inco
     let mut target = Parts::default();
     target.scheme = Some(Scheme::HTTP);
     target.authority = Some(origin.clone());
-    target.path_and_query = request
-        .uri()
-        .path_and_query()
-        .cloned()
-        .or_else(|| "/".parse().ok());
+    target.path_and_query = request.uri().path_and_query().cloned().or_else(|| "/".parse().ok());
     if let Ok(target) = Uri::from_parts(target) {
         *request.uri_mut() = target;
     }

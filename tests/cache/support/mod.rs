@@ -57,10 +57,7 @@ impl Origin {
     where
         F: Future<Output = OriginResult> + Send + 'static,
     {
-        Self {
-            script: Arc::new(move |seen| Box::pin(script(seen))),
-            seen: Arc::default(),
-        }
+        Self { script: Arc::new(move |seen| Box::pin(script(seen))), seen: Arc::default() }
     }
 
     /// Answers every request with the same `headers` and a body that says which request it was.
@@ -117,13 +114,7 @@ pub(crate) fn response(
     if status != 304 {
         response = response.header("content-length", body.len());
     }
-    response
-        .body(
-            Full::new(body)
-                .map_err(|never: Infallible| match never {})
-                .boxed_unsync(),
-        )
-        .unwrap()
+    response.body(Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()).unwrap()
 }
 
 /// A response whose body is `body`.
@@ -236,18 +227,10 @@ impl World {
 
     pub(crate) fn with(origin: Origin, configure: impl FnOnce(EdgeBuilder) -> EdgeBuilder) -> Self {
         let clock = ManualClock::new(start());
-        let builder = Edge::builder()
-            .name("test")
-            .capacity(64 << 20)
-            .clock(clock.clone());
+        let builder = Edge::builder().name("test").capacity(64 << 20).clock(clock.clone());
         let edge = configure(builder).build().unwrap();
         let cache = edge.layer().layer(origin.clone());
-        Self {
-            edge,
-            clock,
-            origin,
-            cache,
-        }
+        Self { edge, clock, origin, cache }
     }
 
     pub(crate) fn send(&self, request: Request<RequestBody>) -> ResponseFuture<OriginBody, OriginDown> {
@@ -256,9 +239,7 @@ impl World {
 
     /// Sends a request and reads the whole answer.
     pub(crate) async fn ask(&self, request: Request<RequestBody>) -> Reply {
-        read(self.send(request).await.expect("the origin answers"))
-            .await
-            .expect("the body is whole")
+        read(self.send(request).await.expect("the origin answers")).await.expect("the body is whole")
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -290,10 +271,7 @@ pub(crate) fn get(path: &str) -> Request<RequestBody> {
 
 /// A request for `http://site.example` and `path`, in HTTP/1.1's origin form.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<RequestBody> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "site.example");
+    let mut request = Request::builder().method(method).uri(path).header("host", "site.example");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -332,12 +310,7 @@ pub(crate) async fn read<B: Body<Data = Bytes>>(response: Response<B>) -> Result
     let (parts, body) = response.into_parts();
     let outcome = parts.extensions.get::<Outcome>().copied();
     let body = body.collect().await?.to_bytes();
-    Ok(Reply {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-        outcome,
-    })
+    Ok(Reply { status: parts.status, headers: parts.headers, body, outcome })
 }
 
 /// Lets every task that can run do so.

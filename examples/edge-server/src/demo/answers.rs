@@ -38,10 +38,8 @@ impl Document {
 
 /// The language a viewer names first, of those there are; and its greeting.
 pub(super) fn greeting(request: &HeaderMap) -> (&'static str, &'static str) {
-    let wanted = request
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let wanted =
+        request.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match wanted.get(..2) {
         Some("de") => ("de", "Guten Tag!\n"),
         Some("fr") => ("fr", "Bonjour !\n"),
@@ -61,7 +59,5 @@ pub(super) fn visitor(request: &HeaderMap) -> Option<u32> {
 
 /// A number for a new viewer. It tells viewers apart and protects nothing.
 pub(super) fn new_visitor() -> u32 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
 }

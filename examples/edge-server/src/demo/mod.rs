@@ -51,10 +51,7 @@ fn site() -> Router {
         .route("/slow", get(slow))
         .route("/me", get(me))
         .route("/events", get(events))
-        .with_state(Site {
-            started: SystemTime::now(),
-            counted: Arc::default(),
-        })
+        .with_state(Site { started: SystemTime::now(), counted: Arc::default() })
 }
 
 /// A page for a minute; for half a minute more while the edge asks for a new one.
@@ -88,20 +85,14 @@ async fn hello(State(site): State<Site>, request: HeaderMap) -> Response {
         modified: site.started,
         text,
     };
-    let language = [
-        (header::CONTENT_LANGUAGE, language),
-        (header::VARY, "accept-language"),
-    ];
+    let language = [(header::CONTENT_LANGUAGE, language), (header::VARY, "accept-language")];
     (language, document.answer(&request)).into_response()
 }
 
 /// A page that shows how often the origin was asked for it.
 async fn counter(State(site): State<Site>) -> impl IntoResponse {
     let visits = site.counted.fetch_add(1, Ordering::Relaxed) + 1;
-    (
-        [(header::CACHE_CONTROL, "max-age=10")],
-        format!("The origin was asked {visits} times.\n"),
-    )
+    ([(header::CACHE_CONTROL, "max-age=10")], format!("The origin was asked {visits} times.\n"))
 }
 
 /// A page that takes three seconds to come, a line at a time.
@@ -114,10 +105,7 @@ async fn slow() -> impl IntoResponse {
         Some((format!("line {line} of {LINES_OF_SLOW}\n"), line + 1))
     });
     (
-        [
-            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-            (header::CACHE_CONTROL, "max-age=30"),
-        ],
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "max-age=30")],
         Body::from_stream(lossless(lines)),
     )
 }
@@ -128,10 +116,7 @@ async fn me(request: HeaderMap) -> Response {
     match answers::visitor(&request) {
         Some(visitor) => (personal, format!("You are visitor {visitor}.\n")).into_response(),
         None => {
-            let cookie = format!(
-                "visitor={}; Path=/; HttpOnly; SameSite=Lax",
-                answers::new_visitor()
-            );
+            let cookie = format!("visitor={}; Path=/; HttpOnly; SameSite=Lax", answers::new_visitor());
             let cookie = [(header::SET_COOKIE, cookie)];
             (personal, cookie, "Welcome. Next time you are known.\n").into_response()
         }
@@ -145,10 +130,7 @@ async fn events() -> impl IntoResponse {
         Some((format!("data: tick {tick}\n\n"), tick + 1))
     });
     (
-        [
-            (header::CONTENT_TYPE, "text/event-stream"),
-            (header::CACHE_CONTROL, "no-cache"),
-        ],
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")],
         Body::from_stream(lossless(ticks)),
     )
 }

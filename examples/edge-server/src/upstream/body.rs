@@ -80,12 +80,7 @@ pin_project! {
 
 impl<B> Paced<B> {
     pub(super) fn new(body: B, limit: Duration) -> Self {
-        Self {
-            body,
-            timer: sleep(limit),
-            limit,
-            waits: false,
-        }
+        Self { body, timer: sleep(limit), limit, waits: false }
     }
 }
 
@@ -109,9 +104,7 @@ where
             *this.waits = true;
             this.timer.as_mut().reset(Instant::now() + *this.limit);
         }
-        this.timer
-            .poll(cx)
-            .map(|()| Some(Err(PacedError::BetweenBytesTime)))
+        this.timer.poll(cx).map(|()| Some(Err(PacedError::BetweenBytesTime)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -171,10 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_trickles_goes_on() {
-        let mut body = Box::pin(Paced::new(
-            StreamBody::new(trickle(LIMIT - Duration::from_secs(1))),
-            LIMIT,
-        ));
+        let mut body = Box::pin(Paced::new(StreamBody::new(trickle(LIMIT - Duration::from_secs(1))), LIMIT));
         for _ in 0..10 {
             body.frame().await.unwrap().unwrap();
         }

@@ -93,9 +93,7 @@ fn host<B>(request: &Request<B>) -> Option<HeaderValue> {
 /// RFC 9110 §6.5.1: trailers may be sent only to who said to take them.
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    lines.flat_map(|line| line.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// Says who asked, for what, and how: in the terms of RFC 7239, and in those most origins read.
@@ -131,11 +129,8 @@ mod tests {
     use super::*;
 
     fn sent(rewrite_host: bool, request: hyper::http::request::Builder) -> Request<()> {
-        let rules = Rules {
-            origin: Authority::from_static("origin:3000"),
-            edge: "fra-1".to_owned(),
-            rewrite_host,
-        };
+        let rules =
+            Rules { origin: Authority::from_static("origin:3000"), edge: "fra-1".to_owned(), rewrite_host };
         let mut request = request.body(()).unwrap();
         rules.prepare_request(&mut request, None, None).unwrap();
         request
@@ -189,36 +184,17 @@ mod tests {
 
     #[test]
     fn via_tells_the_protocol_the_message_came_by() {
-        let request = Request::get("http://a/")
-            .version(Version::HTTP_2)
-            .header(VIA, "1.1 other");
-        let via: Vec<_> = sent(false, request)
-            .headers()
-            .get_all(VIA)
-            .iter()
-            .cloned()
-            .collect();
+        let request = Request::get("http://a/").version(Version::HTTP_2).header(VIA, "1.1 other");
+        let via: Vec<_> = sent(false, request).headers().get_all(VIA).iter().cloned().collect();
         assert_eq!(via, ["1.1 other", "2.0 fra-1"]);
     }
 
     #[test]
     fn forwarded_names_the_viewer() {
         for (viewer, list, pair) in [
-            (
-                "192.0.2.1:9",
-                "192.0.2.1",
-                "for=192.0.2.1;host=\"a:81\";proto=http",
-            ),
-            (
-                "[2001:db8::1]:9",
-                "2001:db8::1",
-                "for=\"[2001:db8::1]\";host=\"a:81\";proto=http",
-            ),
-            (
-                "[::ffff:192.0.2.1]:9",
-                "192.0.2.1",
-                "for=192.0.2.1;host=\"a:81\";proto=http",
-            ),
+            ("192.0.2.1:9", "192.0.2.1", "for=192.0.2.1;host=\"a:81\";proto=http"),
+            ("[2001:db8::1]:9", "2001:db8::1", "for=\"[2001:db8::1]\";host=\"a:81\";proto=http"),
+            ("[::ffff:192.0.2.1]:9", "192.0.2.1", "for=192.0.2.1;host=\"a:81\";proto=http"),
         ] {
             let mut headers = HeaderMap::new();
             let host = HeaderValue::from_static("a:81");

@@ -59,23 +59,13 @@ where
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .http1_max_buf_size(HEAD_BYTES)
             .build(connector);
-        Self {
-            client,
-            rules: Arc::new(Rules {
-                origin,
-                edge,
-                rewrite_host,
-            }),
-        }
+        Self { client, rules: Arc::new(Rules { origin, edge, rewrite_host }) }
     }
 }
 
 impl<B> Clone for Upstream<B> {
     fn clone(&self) -> Self {
-        Self {
-            client: self.client.clone(),
-            rules: Arc::clone(&self.rules),
-        }
+        Self { client: self.client.clone(), rules: Arc::clone(&self.rules) }
     }
 }
 

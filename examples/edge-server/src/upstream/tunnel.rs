@@ -28,17 +28,11 @@ pub(super) fn wanted<B>(request: &mut Request<B>) -> Option<Upgrade> {
     }
     let protocol = request.headers().get(UPGRADE)?.clone();
     // The origin's protocol is HTTP/1.1; `h2c` would have the edge carry frames it does not see (RFC 9113 §3.1).
-    if protocol
-        .to_str()
-        .is_ok_and(|protocol| protocol.to_ascii_lowercase().contains("h2c"))
-    {
+    if protocol.to_str().is_ok_and(|protocol| protocol.to_ascii_lowercase().contains("h2c")) {
         return None;
     }
     request.extensions().get::<OnUpgrade>()?;
-    Some(Upgrade {
-        protocol,
-        viewer: on(request),
-    })
+    Some(Upgrade { protocol, viewer: on(request) })
 }
 
 impl Upgrade {

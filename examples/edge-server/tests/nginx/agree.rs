@@ -22,12 +22,7 @@ pub(crate) fn assert_agree(case: &str, nginx: &Answer, edge: &Answer) {
     assert_eq!(nginx.status, edge.status, "{case}: status\n{nginx:?}\n{edge:?}");
     match nginx.status {
         206 => {
-            assert_fields(
-                case,
-                nginx,
-                edge,
-                &["last-modified", "etag", "cache-control", "vary"],
-            );
+            assert_fields(case, nginx, edge, &["last-modified", "etag", "cache-control", "vary"]);
             // The boundary of a multipart body is everyone's own choice, and with it the body's length.
             assert_eq!(parts(nginx), parts(edge), "{case}: parts");
         }
@@ -44,16 +39,8 @@ pub(crate) fn assert_agree(case: &str, nginx: &Answer, edge: &Answer) {
 /// Like `assert_eq`, without printing megabytes.
 pub(crate) fn assert_same_bytes(case: &str, expected: &[u8], found: &[u8]) {
     if expected != found {
-        let same = expected
-            .iter()
-            .zip(found)
-            .take_while(|(left, right)| left == right)
-            .count();
-        panic!(
-            "{case}: {} bytes instead of {}, different from byte {same} on",
-            found.len(),
-            expected.len()
-        );
+        let same = expected.iter().zip(found).take_while(|(left, right)| left == right).count();
+        panic!("{case}: {} bytes instead of {}, different from byte {same} on", found.len(), expected.len());
     }
 }
 
@@ -81,17 +68,11 @@ fn parts(answer: &Answer) -> Vec<Part> {
     let Some(boundary) = content_type.strip_prefix("multipart/byteranges; boundary=") else {
         return vec![Part {
             content_type: Some(content_type),
-            content_range: answer
-                .field("content-range")
-                .expect("a single 206 says which range it is"),
+            content_range: answer.field("content-range").expect("a single 206 says which range it is"),
             bytes: answer.body.clone(),
         }];
     };
-    assert_eq!(
-        answer.field("content-range"),
-        None,
-        "RFC 9110 §15.3.7.2: not beside multipart"
-    );
+    assert_eq!(answer.field("content-range"), None, "RFC 9110 §15.3.7.2: not beside multipart");
     let delimiter = format!("\r\n--{}", boundary.trim_matches('"'));
     // The first delimiter may lack the line end before it, when no preamble precedes it.
     let mut rest = [b"\r\n", answer.body.as_slice()].concat();
@@ -100,9 +81,7 @@ fn parts(answer: &Answer) -> Vec<Part> {
     let mut parts = Vec::new();
     while !rest.starts_with(b"--") {
         let head_end = find(&rest, b"\r\n\r\n").expect("a part has a head");
-        let head = std::str::from_utf8(&rest[..head_end])
-            .expect("a part's head is text")
-            .to_owned();
+        let head = std::str::from_utf8(&rest[..head_end]).expect("a part's head is text").to_owned();
         let end = find(&rest, delimiter.as_bytes()).expect("a part ends in a delimiter");
         parts.push(Part {
             content_type: part_field(&head, "content-type"),

@@ -28,12 +28,8 @@ pub(crate) struct Answer {
 impl Answer {
     /// The lines of one field, combined as RFC 9110 §5.3 says.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
-        let lines: Vec<&str> = self
-            .fields
-            .iter()
-            .filter(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
-            .collect();
+        let lines: Vec<&str> =
+            self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str()).collect();
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
@@ -47,22 +43,13 @@ impl Answer {
 impl fmt::Debug for Answer {
     /// A failing test prints answers; their bodies are long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {:?} and {} bytes",
-            self.status,
-            self.fields,
-            self.body.len()
-        )
+        write!(f, "{} {:?} and {} bytes", self.status, self.fields, self.body.len())
     }
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            connection: None,
-        }
+        Self { address, connection: None }
     }
 
     /// `GET` without any field of its own.
@@ -138,11 +125,7 @@ fn read_head(from: &mut impl BufRead) -> Result<Answer> {
         let (name, value) = line.split_once(':').ok_or_else(|| malformed("field", &line))?;
         fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    Ok(Answer {
-        status,
-        fields,
-        body: Vec::new(),
-    })
+    Ok(Answer { status, fields, body: Vec::new() })
 }
 
 // RFC 9112 §6.3: what tells the length of a body, in order.
@@ -178,10 +161,7 @@ fn read_exactly(from: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> Res
     if read as u64 == length {
         Ok(())
     } else {
-        Err(Error::new(
-            ErrorKind::UnexpectedEof,
-            format!("the body ended after {read} of {length} bytes"),
-        ))
+        Err(Error::new(ErrorKind::UnexpectedEof, format!("the body ended after {read} of {length} bytes")))
     }
 }
 

@@ -28,26 +28,14 @@ struct Validators {
 
 fn validators(direct: &mut Client, target: &str) -> Validators {
     let answer = direct.get(target);
-    let field = |name| {
-        answer
-            .field(name)
-            .expect("nginx sends Date, ETag and Last-Modified")
-    };
-    Validators {
-        etag: field("etag"),
-        last_modified: field("last-modified"),
-        later: field("date"),
-    }
+    let field = |name| answer.field(name).expect("nginx sends Date, ETag and Last-Modified");
+    Validators { etag: field("etag"), last_modified: field("last-modified"), later: field("date") }
 }
 
 /// Requests that nginx answers as the RFCs say. `If-Match` and `If-Unmodified-Since` are not among them: a cache may
 /// ignore those (RFC 9110 §13.1.1, §13.1.4).
 fn cases(validators: &Validators) -> Vec<Case> {
-    let Validators {
-        etag,
-        last_modified,
-        later,
-    } = validators;
+    let Validators { etag, last_modified, later } = validators;
     let weak = format!("W/{etag}");
     let listed = format!("\"other\", {etag}");
     let last_byte = format!("bytes={}-", LENGTH - 1);
@@ -126,10 +114,7 @@ fn departures(validators: &Validators) -> Vec<(Case, u16)> {
 }
 
 fn send(client: &mut Client, target: &str, (method, fields): &Case) -> Answer {
-    let fields: Vec<(&str, &str)> = fields
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     client.send(method, target, &fields, b"")
 }
 
@@ -153,10 +138,7 @@ fn ranges_conditions_and_head_agree_with_nginx() {
             assert_agree(&format!("cold {case:?}"), &from_nginx, &cold);
         });
         assert_eq!(asked.len(), 1, "cold {case:?}: {asked:?}");
-        assert!(
-            !asked[0].conditional,
-            "the viewer's condition is the edge's to answer: {case:?}"
-        );
+        assert!(!asked[0].conditional, "the viewer's condition is the edge's to answer: {case:?}");
 
         // Whatever the cold case left in the store, it does not pass for the whole.
         let whole = client.get(&target);
@@ -183,11 +165,7 @@ fn where_nginx_departs_from_the_rfc_the_edge_does_not() {
 
     for (number, (case, status)) in departures(&validators).iter().enumerate() {
         // A case that nginx comes to answer as the RFCs say belongs in `cases`.
-        assert_ne!(
-            send(&mut direct, "/long/noise.bin", case).status,
-            *status,
-            "{case:?}"
-        );
+        assert_ne!(send(&mut direct, "/long/noise.bin", case).status, *status, "{case:?}");
         let target = format!("/long/noise.bin?{number}");
         assert_eq!(send(&mut client, &target, case).status, *status, "cold {case:?}");
         assert_same_bytes("whole", &bytes, &client.get(&target).body);

@@ -63,11 +63,7 @@ fn get_all(client: &mut Client, documents: &BTreeMap<String, Vec<u8>>) {
 fn every_file_is_identical_and_the_second_pass_never_reaches_nginx() {
     let site = Site::new("identical");
     let mut documents = site.copy_docs("long", 400);
-    assert!(
-        documents.len() >= 100,
-        "only {} files below /usr/share/doc",
-        documents.len()
-    );
+    assert!(documents.len() >= 100, "only {} files below /usr/share/doc", documents.len());
     for (name, bytes) in [("empty.txt", Vec::new()), ("large.bin", noise(5_000_001))] {
         let target = format!("/long/{name}");
         site.write(&target, &bytes, DAY);
@@ -83,20 +79,14 @@ fn every_file_is_identical_and_the_second_pass_never_reaches_nginx() {
         for (target, bytes) in &documents {
             let answer = client.get(target);
             assert!(answer.is_hit(), "{target}: {:?}", answer.fields);
-            assert!(
-                answer.field("age").is_some(),
-                "RFC 9111 §4: a stored answer carries its age"
-            );
+            assert!(answer.field("age").is_some(), "RFC 9111 §4: a stored answer carries its age");
             assert_same_bytes(target, bytes, &answer.body);
             // Its own target, since the log is to show that the edge asks nothing.
             let from_nginx = direct.get(&format!("{target}?direct"));
             assert_agree(target, &from_nginx, &answer);
         }
     });
-    let forwarded: Vec<_> = asked
-        .iter()
-        .filter(|logged| !logged.target.ends_with("?direct"))
-        .collect();
+    let forwarded: Vec<_> = asked.iter().filter(|logged| !logged.target.ends_with("?direct")).collect();
     assert!(forwarded.is_empty(), "{forwarded:?}");
 }
 
@@ -148,15 +138,8 @@ fn both_codings_of_a_file_are_kept_apart() {
                 }
             }
         });
-        let forwarded = asked
-            .iter()
-            .filter(|logged| !logged.target.ends_with("?direct"))
-            .count();
-        let expected = if pass == "cold" {
-            documents.len() * codings.len()
-        } else {
-            0
-        };
+        let forwarded = asked.iter().filter(|logged| !logged.target.ends_with("?direct")).count();
+        let expected = if pass == "cold" { documents.len() * codings.len() } else { 0 };
         assert_eq!(forwarded, expected, "{pass}");
     }
 }
@@ -189,11 +172,7 @@ fn a_put_through_the_edge_is_seen_by_the_next_get() {
 
     // Content of different lengths: nginx makes its ETag of the length and a time in seconds.
     for (expected, text) in [(201, "first"), (204, "second text"), (204, "the third text")] {
-        assert_eq!(
-            writer.send("PUT", target, &[], text.as_bytes()).status,
-            expected,
-            "{text}"
-        );
+        assert_eq!(writer.send("PUT", target, &[], text.as_bytes()).status, expected, "{text}");
         for _ in 0..2 {
             assert_same_bytes(text, text.as_bytes(), &reader.get(target).body);
         }

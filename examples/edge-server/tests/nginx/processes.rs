@@ -53,9 +53,8 @@ impl Nginx {
             .and_then(|listener| listener.local_addr())
             .expect("loopback has a free port");
         let root = site.root.to_str().expect("the target directory's name is UTF-8");
-        let configuration = include_str!("nginx.conf")
-            .replace("@LISTEN@", &address.to_string())
-            .replace("@ROOT@", root);
+        let configuration =
+            include_str!("nginx.conf").replace("@LISTEN@", &address.to_string()).replace("@ROOT@", root);
         let configuration_path = site.root.join("nginx.conf");
         fs::write(&configuration_path, configuration).expect("the tree can be written");
         let mut process = Process::start(
@@ -74,11 +73,7 @@ impl Nginx {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Some(Self {
-            address,
-            access_log: site.root.join("access.log"),
-            _process: process,
-        })
+        Some(Self { address, access_log: site.root.join("access.log"), _process: process })
     }
 
     /// Every request so far.
@@ -93,11 +88,7 @@ impl Nginx {
         loop {
             let log = self.raw_log();
             if log.ends_with('\n') && log.contains(&marker) {
-                return log
-                    .lines()
-                    .filter(|line| !line.contains("/marker-"))
-                    .map(parse)
-                    .collect();
+                return log.lines().filter(|line| !line.contains("/marker-")).map(parse).collect();
             }
             assert!(Instant::now() < deadline, "nginx does not log");
             thread::sleep(Duration::from_millis(1));
@@ -140,13 +131,9 @@ impl EdgeServer {
                 }
             }
         });
-        let address = address
-            .recv_timeout(START)
-            .expect("the edge server prints a line with `edge` and its address");
-        Self {
-            address,
-            _process: process,
-        }
+        let address =
+            address.recv_timeout(START).expect("the edge server prints a line with `edge` and its address");
+        Self { address, _process: process }
     }
 }
 

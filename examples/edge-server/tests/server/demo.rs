@@ -32,42 +32,23 @@ fn the_counter_is_asked_for_once() {
     let first = edge.get("/counter", "");
     let second = edge.get("/counter", "");
     assert_eq!(body(&first), body(&second));
-    assert!(
-        second.to_lowercase().contains("cache-status: fra-1; hit"),
-        "{second}"
-    );
+    assert!(second.to_lowercase().contains("cache-status: fra-1; hit"), "{second}");
 }
 
 #[test]
 fn the_personal_page_is_everyones_own() {
     let edge = Edge::start(&[]);
-    assert!(
-        edge.get("/me", "")
-            .to_lowercase()
-            .contains("set-cookie: visitor=")
-    );
-    assert!(
-        edge.get("/me", "Cookie: visitor=17\r\n")
-            .ends_with("You are visitor 17.\n")
-    );
-    assert!(
-        edge.get("/me", "Cookie: visitor=18\r\n")
-            .ends_with("You are visitor 18.\n")
-    );
+    assert!(edge.get("/me", "").to_lowercase().contains("set-cookie: visitor="));
+    assert!(edge.get("/me", "Cookie: visitor=17\r\n").ends_with("You are visitor 17.\n"));
+    assert!(edge.get("/me", "Cookie: visitor=18\r\n").ends_with("You are visitor 18.\n"));
 }
 
 #[test]
 fn languages_are_variants() {
     let edge = Edge::start(&[]);
     for _ in 0..2 {
-        assert!(
-            edge.get("/hello", "Accept-Language: de\r\n")
-                .ends_with("Guten Tag!\n")
-        );
-        assert!(
-            edge.get("/hello", "Accept-Language: fr\r\n")
-                .ends_with("Bonjour !\n")
-        );
+        assert!(edge.get("/hello", "Accept-Language: de\r\n").ends_with("Guten Tag!\n"));
+        assert!(edge.get("/hello", "Accept-Language: fr\r\n").ends_with("Bonjour !\n"));
     }
 }
 
@@ -93,10 +74,7 @@ fn the_slow_page_and_the_events_come_as_they_are_sent() {
 fn the_origin_answers_a_conditional_request() {
     let edge = Edge::start(&[]);
     let first = edge.get("/picture.svg", "").to_lowercase();
-    let tag = first
-        .lines()
-        .find_map(|line| line.strip_prefix("etag: "))
-        .unwrap();
+    let tag = first.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
     let second = edge.get("/picture.svg", &format!("If-None-Match: {tag}\r\n"));
     assert!(second.starts_with("HTTP/1.1 304"), "{second}");
 }

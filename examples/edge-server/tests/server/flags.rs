@@ -52,9 +52,7 @@ fn an_address_in_use_is_one_line_and_status_2() {
 fn a_signal_lets_running_requests_end() {
     let mut edge = Edge::start(&[]);
     let mut stream = edge.connect();
-    stream
-        .write_all(b"GET /slow HTTP/1.1\r\nHost: site\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: site\r\n\r\n").unwrap();
     let head = read_head(&mut stream);
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
 

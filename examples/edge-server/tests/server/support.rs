@@ -29,11 +29,8 @@ pub(crate) struct Edge {
 impl Edge {
     /// On a free port, with these flags besides.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut process = command(&["--listen", "127.0.0.1:0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process =
+            command(&["--listen", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut address = |label| {
             let line = lines.next().unwrap().unwrap();
@@ -42,10 +39,7 @@ impl Edge {
             url.trim().strip_prefix("http://").unwrap().parse().unwrap()
         };
         let (edge, _) = (address("edge"), address("origin"));
-        Self {
-            process,
-            address: edge,
-        }
+        Self { process, address: edge }
     }
 
     pub(crate) fn before(origin: SocketAddr) -> Self {
@@ -54,9 +48,7 @@ impl Edge {
 
     /// A GET with these lines besides, and the whole answer.
     pub(crate) fn get(&self, path: &str, lines: &str) -> String {
-        self.talk(&format!(
-            "GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n{lines}\r\n"
-        ))
+        self.talk(&format!("GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n{lines}\r\n"))
     }
 
     /// Everything that comes back until the connection is closed.

@@ -71,11 +71,7 @@ fn the_origin_sees_who_asked_by_the_edges_word_alone() {
         "x-forwarded-proto: http",
         "forwarded: for=127.0.0.1;host=\"site\";proto=http",
     ] {
-        assert_eq!(
-            seen.lines().filter(|seen| *seen == line).count(),
-            1,
-            "{line}: {seen}"
-        );
+        assert_eq!(seen.lines().filter(|seen| *seen == line).count(), 1, "{line}: {seen}");
     }
     for gone in ["evil", "6.6.6.6", "keep-alive", "connection"] {
         assert!(!seen.contains(gone), "{gone}: {seen}");
@@ -88,12 +84,7 @@ fn the_origin_sees_who_asked_by_the_edges_word_alone() {
 #[test]
 fn the_origins_own_host_is_sent_when_told_so() {
     let address = echo();
-    let edge = Edge::start(&[
-        "--origin-host",
-        "rewrite",
-        "--origin",
-        &format!("http://{address}"),
-    ]);
+    let edge = Edge::start(&["--origin-host", "rewrite", "--origin", &format!("http://{address}")]);
     let answer = edge.get("/", "").to_lowercase();
     assert!(answer.contains(&format!("host: {address}\r\n")), "{answer}");
     assert!(answer.contains("x-forwarded-host: site\r\n"), "{answer}");
@@ -109,11 +100,7 @@ fn an_origin_that_is_not_there_is_502() {
 
 #[test]
 fn an_origin_that_does_not_speak_http_is_502() {
-    for words in [
-        "",
-        "SSH-2.0-x\r\n",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
-    ] {
+    for words in ["", "SSH-2.0-x\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"] {
         let address = origin(move |_, mut stream| stream.write_all(words.as_bytes()).unwrap());
         let answer = Edge::before(address).get("/", "");
         assert!(answer.starts_with("HTTP/1.1 502"), "{words}: {answer}");
@@ -126,9 +113,7 @@ fn a_request_that_reached_the_origin_is_sent_once() {
     // The first answer leaves the connection in the pool; the second request dies on it.
     let address = origin(move |head, mut stream| {
         sender.send(head).unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n").unwrap();
         let second = read_head(&mut stream);
         if !second.is_empty() {
             sender.send(second).unwrap();
@@ -145,9 +130,7 @@ fn a_request_that_reached_the_origin_is_sent_once() {
 #[test]
 fn a_body_that_ends_early_is_never_a_whole_one() {
     let address = origin(|_, mut stream| {
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").unwrap();
     });
     let edge = Edge::before(address);
     let mut stream = edge.connect();
@@ -155,11 +138,7 @@ fn a_body_that_ends_early_is_never_a_whole_one() {
     let mut answer = Vec::new();
     // A reset is as good an end as a close.
     let _ = stream.read_to_end(&mut answer);
-    assert!(
-        !answer.ends_with(b"0\r\n\r\n"),
-        "{}",
-        String::from_utf8_lossy(&answer)
-    );
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[test]
@@ -167,10 +146,7 @@ fn bodies_and_trailers_pass() {
     let address = origin(|head, mut stream| {
         let mut body = [0; 14];
         stream.read_exact(&mut body).unwrap();
-        assert!(
-            head.to_lowercase().contains("transfer-encoding: chunked"),
-            "{head}"
-        );
+        assert!(head.to_lowercase().contains("transfer-encoding: chunked"), "{head}");
         assert!(head.to_lowercase().contains("te: trailers"), "{head}");
         assert_eq!(&body, b"4\r\nbody\r\n0\r\n\r\n");
         stream
@@ -185,20 +161,14 @@ fn bodies_and_trailers_pass() {
          Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
     );
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(
-        answer.contains("ok\r\n") && answer.contains("x-sum: 42"),
-        "{answer}"
-    );
+    assert!(answer.contains("ok\r\n") && answer.contains("x-sum: 42"), "{answer}");
 }
 
 #[test]
 fn an_upgraded_connection_passes_bytes_both_ways() {
     let address = origin(|head, mut stream| {
         let head = head.to_lowercase();
-        assert!(
-            head.contains("connection: upgrade") && head.contains("upgrade: echo"),
-            "{head}"
-        );
+        assert!(head.contains("connection: upgrade") && head.contains("upgrade: echo"), "{head}");
         stream
             .write_all(
                 b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst",
@@ -217,10 +187,7 @@ fn an_upgraded_connection_passes_bytes_both_ways() {
         .unwrap();
     let head = read_head(&mut stream).to_lowercase();
     assert!(head.starts_with("http/1.1 101"), "{head}");
-    assert!(
-        head.contains("connection: upgrade") && head.contains("upgrade: echo"),
-        "{head}"
-    );
+    assert!(head.contains("connection: upgrade") && head.contains("upgrade: echo"), "{head}");
     stream.write_all(b"hello").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
@@ -251,9 +218,7 @@ fn targets_reach_the_origin_as_they_were() {
         ("GET http://site?a", "get /?a "),
         ("OPTIONS *", "options * "),
     ] {
-        let answer = edge.talk(&format!(
-            "{asked} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"
-        ));
+        let answer = edge.talk(&format!("{asked} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"));
         let (_, seen) = answer.split_once("\r\n\r\n").unwrap();
         assert!(seen.to_lowercase().starts_with(expected), "{asked}: {answer}");
     }
@@ -262,9 +227,7 @@ fn targets_reach_the_origin_as_they_were() {
 #[test]
 fn a_viewer_of_http_1_0_may_name_no_host() {
     let address = echo();
-    let answer = Edge::before(address)
-        .talk("GET / HTTP/1.0\r\n\r\n")
-        .to_lowercase();
+    let answer = Edge::before(address).talk("GET / HTTP/1.0\r\n\r\n").to_lowercase();
     assert!(answer.contains(&format!("host: {address}\r\n")), "{answer}");
     assert!(answer.contains("via: 1.0 tower-edge\r\n"), "{answer}");
 }
@@ -300,8 +263,5 @@ fn http_2_is_spoken_by_prior_knowledge() {
     }
     assert_eq!(status, Some(true));
     let seen = body.to_lowercase();
-    assert!(
-        seen.contains("host: site\r\n") && seen.contains("via: 2.0 tower-edge\r\n"),
-        "{seen}"
-    );
+    assert!(seen.contains("host: site\r\n") && seen.contains("via: 2.0 tower-edge\r\n"), "{seen}");
 }
