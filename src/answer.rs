@@ -132,6 +132,17 @@ where
     response
 }
 
+/// The origin's response to a request that is no read, whose body others may come to read.
+pub(crate) fn flowing<R>(
+    edge: &EdgeInner,
+    mut response: Response<Body<R>>,
+    outcome: Outcome,
+) -> Response<Body<R>> {
+    response.headers_mut().append(CACHE_STATUS, status(edge, None, &outcome));
+    response.extensions_mut().insert(outcome);
+    response
+}
+
 /// A response that the edge makes up itself.
 pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -> Response<Body<R>> {
     let mut headers = HeaderMap::with_capacity(4);

@@ -53,6 +53,8 @@ pub(crate) struct Ask {
     pub(crate) reason: ForwardReason,
     /// What is stored for the request and cannot be used as it is.
     pub(crate) stored: Option<Arc<Stored>>,
+    /// What is stored for other requests of the key.
+    pub(crate) others: Vec<Arc<Stored>>,
     /// By what the key's newest response varies.
     pub(crate) vary: Option<Vary>,
 }
@@ -60,18 +62,20 @@ pub(crate) struct Ask {
 impl EdgeInner {
     pub(crate) fn look(&self, query: Query<'_>, now: Duration) -> Look {
         if query.facts.authorization && query.policy.authorization == Authorization::Bypass {
-            return Look::Ask(Ask { reason: ForwardReason::Bypass, stored: None, vary: None });
+            return Look::Ask(Ask::about_nothing(ForwardReason::Bypass, None));
         }
         let Some(slot) = self.store.get(query.key) else {
-            return ask(query, ForwardReason::UriMiss, None, None);
+            return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None));
         };
         let stored = match slot.select(query.key.as_bytes(), query.headers, &self.log) {
             Selected::Variant(stored) => stored,
             Selected::Other => {
                 let vary = slot.variants().first().map(|newest| newest.head.vary.clone());
-                return ask(query, ForwardReason::VaryMiss, None, vary);
+                let current = |other: &&Arc<Stored>| self.log.is_current(query.key.as_bytes(), &other.stamp);
+                let others = slot.variants().iter().filter(current).cloned().collect();
+                return ask(query, Ask { others, ..Ask::about_nothing(ForwardReason::VaryMiss, vary) });
             }
-            Selected::Nothing => return ask(query, ForwardReason::UriMiss, None, None),
+            Selected::Nothing => return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None)),
         };
         let head = &stored.head;
         let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
@@ -87,8 +91,8 @@ impl EdgeInner {
                 Use::Stale { detail: Detail::StaleIfError, refresh: false }
             }
             Reuse::Validate(reason) => {
-                let vary = Some(head.vary.clone()).filter(|vary| !vary.is_empty());
-                return ask(query, reason, Some(stored), vary);
+                let vary = Some(head.vary.clone());
+                return ask(query, Ask { stored: Some(stored), ..Ask::about_nothing(reason, vary) });
             }
             Reuse::Unsatisfiable => return Look::Unsatisfiable,
         };
@@ -110,11 +114,15 @@ impl EdgeInner {
     }
 }
 
-fn ask(query: Query<'_>, reason: ForwardReason, stored: Option<Arc<Stored>>, vary: Option<Vary>) -> Look {
-    if query.control.only_if_cached {
-        return Look::Unsatisfiable;
+fn ask(query: Query<'_>, ask: Ask) -> Look {
+    if query.control.only_if_cached { Look::Unsatisfiable } else { Look::Ask(ask) }
+}
+
+impl Ask {
+    pub(crate) fn about_nothing(reason: ForwardReason, vary: Option<Vary>) -> Self {
+        let vary = vary.filter(|vary| !vary.is_empty());
+        Self { reason, stored: None, others: Vec::new(), vary }
     }
-    Look::Ask(Ask { reason, stored, vary: vary.filter(|vary| !vary.is_empty()) })
 }
 
 impl Use {

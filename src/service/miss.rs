@@ -12,7 +12,7 @@ use tower::{BoxError, Service, ServiceExt};
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
-use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Participant, Turn, Unshared, Wish, spawn};
+use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Participant, Recorder, Turn, Unshared, Wish, spawn};
 use crate::invalidation::sweep;
 use crate::key::KeyBuf;
 use crate::lookup::{Ask, Look, Query, Use};
@@ -50,6 +50,8 @@ struct Reader {
     reason: ForwardReason,
     /// What is stored for the request and may have to stand in.
     stored: Option<Arc<Stored>>,
+    /// What is stored for other requests of the key. It may turn out to be for this one too.
+    others: Vec<Arc<Stored>>,
 }
 
 /// What waiting for another request's fill came to.
@@ -83,6 +85,7 @@ impl<S, B> Miss<S, B> {
             control,
             reason: ForwardReason::Miss,
             stored: None,
+            others: Vec::new(),
         };
         Self { origin, parts, body, reader }
     }
@@ -147,8 +150,8 @@ where
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let vary = Some(stored.head.vary.clone()).filter(|vary| !vary.is_empty());
-        self.reader.take(Ask { reason: ForwardReason::Stale, stored: Some(stored), vary });
+        let vary = Some(stored.head.vary.clone());
+        self.reader.take(Ask { stored: Some(stored), ..Ask::about_nothing(ForwardReason::Stale, vary) });
         let wish = Wish { background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             // The origin's answer is for the store alone.
@@ -166,25 +169,31 @@ where
                 lead.found(Arc::clone(&stored));
                 return Ok(self.reader.answer_stored(&stored, Use::Fresh.outcome(&stored, now)));
             }
-            Look::Ask(ask) => self.reader.stored = ask.stored,
-            Look::Answer { stored, .. } => self.reader.stored = Some(stored),
-            Look::Unsatisfiable => self.reader.stored = None,
+            Look::Ask(ask) => (self.reader.stored, self.reader.others) = (ask.stored, ask.others),
+            Look::Answer { stored, .. } => {
+                (self.reader.stored, self.reader.others) = (Some(stored), Vec::new())
+            }
+            Look::Unsatisfiable => (self.reader.stored, self.reader.others) = (None, Vec::new()),
         }
         let participant = lead.participate();
         let (told, reader) = self.exchange(lead, runtime);
         let outcome = Outcome::forward(reader.reason);
         match told.await {
-            Ok(LeaderAnswer::Shared) => match participant.answer().await {
+            Ok(LeaderAnswer::Shared(own)) => match participant.answer().await {
                 Answer::Flowing { head, length } => {
                     let outcome = Outcome { stored: true, ..outcome };
-                    Ok(reader.answer_flowing(&head, length, participant, outcome))
+                    let mut response = reader.answer_flowing(&head, length, participant, outcome);
+                    response.headers_mut().extend(own);
+                    Ok(response)
                 }
                 Answer::Stored(stored) => Ok(reader.answer_stored(&stored, outcome)),
                 Answer::Unshared(_) => Ok(reader.no_answer()),
             },
-            Ok(LeaderAnswer::Refreshed(stored)) => {
+            Ok(LeaderAnswer::Refreshed(stored, own)) => {
                 let outcome = Outcome { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: true, ..outcome };
-                Ok(reader.answer_stored(&stored, outcome))
+                let mut response = reader.answer_stored(&stored, outcome);
+                response.headers_mut().extend(own);
+                Ok(response)
             }
             Ok(LeaderAnswer::Own(response)) => match reader.stand_in(Failure::Status(response.status())) {
                 Some(stale) => Ok(stale),
@@ -211,8 +220,7 @@ where
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         parts.method = Method::GET;
-        let base = reader.stored.clone();
-        let base = base.filter(|base| validation::make_conditional(&base.head.headers, &mut parts.headers));
+        let bases = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(&reader.edge);
         let exchange = Exchange {
             lead,
@@ -222,7 +230,7 @@ where
             fill_key: reader.fill_key.clone(),
             origin,
             request: Request::from_parts(parts, body),
-            base,
+            bases,
         };
         (spawn(exchange, runtime), reader)
     }
@@ -236,23 +244,30 @@ where
             }
         }
         // Without the viewer's conditions, and without a range, which HEAD has none of (RFC 9110 §14.2): the answer
-        // then speaks of the whole object.
-        self.forward(None, true).await
+        // then speaks of the whole object, and of the stored GET.
+        let recorder = self.reader.stored.clone().and_then(|stored| self.reader.recorder(stored));
+        self.forward(None, Some(recorder)).await
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
     async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
-        self.forward(detail, false).await
+        self.forward(detail, None).await
     }
 
-    /// Forwards the request; if `reduced`, without what the viewer's copy of the answer has to be fitted to.
-    async fn forward(self, detail: Option<Detail>, reduced: bool) -> Result<Response<Body<R>>, S::Error> {
+    /// Forwards the request. A HEAD goes `reduced`, without what the viewer's copy of the answer has to be fitted to, so
+    /// that the answer can be recorded.
+    async fn forward(
+        self,
+        detail: Option<Detail>,
+        reduced: Option<Option<Recorder>>,
+    ) -> Result<Response<Body<R>>, S::Error> {
         let Self { origin, mut parts, body, reader } = self;
         parts.headers = reader.headers.clone();
-        if reduced {
+        if reduced.is_some() {
             headers::prepare_fill(&mut parts.headers);
         }
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
+        let asked = reader.edge.clock.elapsed();
         match origin.oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
@@ -261,7 +276,12 @@ where
                 if detail == Some(Detail::Uncacheable) && reader.is_storable(&response) {
                     reader.edge.memos.forget(&reader.fill_key);
                 }
-                Ok(reader.answer_own(response, reduced, outcome))
+                let was_reduced = reduced.is_some();
+                let (head, body) = response.into_parts();
+                if let Some(Some(recorder)) = reduced {
+                    recorder.head_answered(&head, &reader.headers, asked);
+                }
+                Ok(reader.answer_own(Response::from_parts(head, body), was_reduced, outcome))
             }
             Err(error) => reader.stand_in(Failure::Disconnected).ok_or(error),
         }
@@ -272,6 +292,7 @@ impl Reader {
     fn take(&mut self, ask: Ask) {
         self.reason = ask.reason;
         self.stored = ask.stored;
+        self.others = ask.others;
         if let Some(vary) = ask.vary {
             self.vary_by(&vary);
         }
@@ -281,6 +302,31 @@ impl Reader {
         let mut fingerprint = Vec::new();
         vary.fingerprint(&self.headers, &mut fingerprint);
         self.fill_key = self.key.for_variant(&fingerprint);
+    }
+
+    /// Takes note of an answer about `stored` that comes outside a fill.
+    fn recorder(&self, stored: Arc<Stored>) -> Option<Recorder> {
+        let lead = self.edge.fills.lead_alone()?;
+        let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(&self.policy));
+        Some(Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone(), vec![stored]))
+    }
+
+    /// Makes a fill's request conditional on what is stored, and returns that.
+    fn make_conditional(&self, request: &mut HeaderMap) -> Vec<Arc<Stored>> {
+        if let Some(stored) = &self.stored {
+            let conditional = validation::make_conditional(&stored.head.headers, request);
+            return if conditional { vec![Arc::clone(stored)] } else { Vec::new() };
+        }
+        if self.others.is_empty() {
+            return Vec::new();
+        }
+        let named = validation::make_conditional_on_any(self.others.iter().map(|o| &o.head.headers), request);
+        self.others
+            .iter()
+            .zip(named)
+            .filter(|(_, named)| *named)
+            .map(|(other, _)| Arc::clone(other))
+            .collect()
     }
 
     fn query(&self) -> Query<'_> {
