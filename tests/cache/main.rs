@@ -3,4 +3,6 @@
 
 mod basics;
 mod keyed;
+mod shareable;
 mod support;
+mod whole;
