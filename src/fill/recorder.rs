@@ -264,11 +264,13 @@ impl Recorder {
     }
 
     pub(super) fn refreshed(&mut self, stored: &Arc<Stored>) {
-        if !self.bases.iter().any(|base| Arc::ptr_eq(base, stored)) {
+        let fresh = !self.bases.iter().any(|base| Arc::ptr_eq(base, stored));
+        if fresh {
             self.edge.counters.refreshed();
             self.publish(stored);
         }
-        if stored.head.joinable {
+        // Where the 304 did not make a fresh response of it, what is stored is for the one who asked, at most.
+        if fresh && stored.head.joinable {
             self.lead.fill.answer_stored(Arc::clone(stored));
         } else {
             self.lead.fill.unshared(Unshared::Private);

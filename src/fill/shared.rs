@@ -192,11 +192,6 @@ impl Fill {
         kept
     }
 
-    pub(super) fn wake_readers(&self) {
-        let wakers = self.state.lock().wakers();
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// The body, if it is still whole in memory. All of it must have come.
     pub(super) fn whole(&self) -> Option<Blocks> {
         match &mut self.state.lock().phase {
@@ -212,7 +207,8 @@ impl Fill {
         {
             flow.end = Some(end);
         }
-        self.wake_readers();
+        let wakers = self.state.lock().wakers();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The store holds the body now, and counts it.

@@ -161,23 +161,28 @@ impl Recorder {
             if promised.is_some_and(|promised| length > promised) {
                 break Err(BodyError::new(BodyErrorKind::Length));
             }
-            // Who has the last byte may ask again at once, and should find the object in the store.
-            let last = promised == Some(length) || body.is_end_stream();
-            let kept = fill.push(data, max_length, budget, !last);
-            if kept == Kept::Window {
+            // The last byte is held back for one look at what follows it: a body that goes on, or fails, must not
+            // look whole to anyone. And who has it may ask again at once, and should find the object in the store.
+            let last = promised == Some(length);
+            let next = if last && !body.is_end_stream() {
+                poll_fn(|cx| Poll::Ready(poll_frame(body.as_mut(), cx))).await
+            } else {
+                Poll::Pending
+            };
+            let ended = match next {
+                Poll::Ready(Some(Err(error))) => break Err(error),
+                Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Buf::has_remaining) => {
+                    break Err(BodyError::new(BodyErrorKind::Length));
+                }
+                Poll::Ready(None) => true,
+                // An empty frame and trailers say nothing.
+                Poll::Ready(Some(Ok(_))) | Poll::Pending => body.is_end_stream(),
+            };
+            if fill.push(data, max_length, budget, !ended) == Kept::Window {
                 self.too_large();
             }
-            if last && !body.is_end_stream() {
-                match poll_fn(|cx| Poll::Ready(poll_frame(body.as_mut(), cx))).await {
-                    Poll::Ready(None) => break Ok(()),
-                    Poll::Ready(Some(Err(error))) => break Err(error),
-                    // An empty frame says nothing, a full one too much.
-                    Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Buf::has_remaining) => {
-                        break Err(BodyError::new(BodyErrorKind::Length));
-                    }
-                    Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-                }
-                fill.wake_readers();
+            if ended {
+                break Ok(());
             }
         };
         let short = promised.is_some_and(|promised| length != promised);

@@ -24,6 +24,7 @@ use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::{CachePolicy, RequestDirectives};
 use crate::request::{Class, Facts};
 use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::headers;
 
 /// An origin service with an edge in front. Made by [`CacheLayer`](crate::CacheLayer).
 ///
@@ -110,6 +111,10 @@ impl<S> Cache<S> {
         let edge = &self.edge.0;
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
+        if facts.nominates {
+            // Before the key is built: what the origin will not see must not be in it (invariant 1).
+            headers::strip_hop_by_hop(&mut parts.headers);
+        }
         key::rewrite(&mut parts, &policy.key);
         let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
             Ok(key) => key,

@@ -2,4 +2,7 @@
 //! stands still. Nothing here sleeps.
 
 mod basics;
+mod keyed;
+mod shareable;
 mod support;
+mod whole;
