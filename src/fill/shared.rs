@@ -360,8 +360,8 @@ impl Participant {
         self.fill.chain.clone()
     }
 
-    /// The viewer's answer needs no more of the body, through no wish of the viewer's: the fill goes on without it.
-    pub(crate) fn let_run(self) {
+    /// The viewer's answer does not need all of the body that the edge asked for: the fill goes on without it.
+    pub(crate) fn let_run(&self) {
         self.fill.state.lock().keep = true;
     }
 

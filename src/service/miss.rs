@@ -55,8 +55,10 @@ struct Reader {
 /// What waiting for another request's fill came to.
 enum Waited<R> {
     Answered(Response<Body<R>>),
-    /// To be tried again.
-    Again,
+    /// The answer is for others; there may be one for this request under another key.
+    Elsewhere,
+    /// The origin failed the one who asked it.
+    Failed,
     Alone(Detail),
 }
 
@@ -130,12 +132,14 @@ where
                 Turn::Busy => return self.alone(Some(Detail::Busy)).await,
                 Turn::Exhausted => return Ok(self.reader.no_answer()),
                 Turn::Follow(participant) => {
-                    let retries = self.reader.policy.limits.follower_retries;
-                    wish.retry = Some((participant.chain(), retries));
+                    let chain = participant.chain();
                     match self.reader.wait(participant, deadline, &mut rejoins).await {
                         Waited::Answered(response) => return Ok(response),
                         Waited::Alone(detail) => return self.alone(Some(detail)).await,
-                        Waited::Again => {}
+                        Waited::Elsewhere => wish.retry = None,
+                        Waited::Failed => {
+                            wish.retry = Some((chain, self.reader.policy.limits.follower_retries));
+                        }
                     }
                 }
             }
@@ -317,7 +321,7 @@ impl Reader {
             Answer::Flowing { head, .. } if head.joinable && *rejoins < REJOINS => {
                 *rejoins += 1;
                 self.vary_by(&head.vary);
-                Waited::Again
+                Waited::Elsewhere
             }
             Answer::Flowing { .. } | Answer::Stored(_) => Waited::Alone(Detail::Uncacheable),
             Answer::Unshared(Unshared::Private) => Waited::Alone(Detail::Uncacheable),
@@ -327,7 +331,7 @@ impl Reader {
             },
             Answer::Unshared(Unshared::Failed) => match self.stand_in(Failure::Disconnected) {
                 Some(stale) => Waited::Answered(stale),
-                None => Waited::Again,
+                None => Waited::Failed,
             },
         }
     }

@@ -2,4 +2,5 @@
 //! stands still. Nothing here sleeps.
 
 mod basics;
+mod collapse;
 mod support;
