@@ -3,4 +3,6 @@
 
 mod basics;
 mod collapse;
+mod panics;
 mod support;
+mod waiting;
