@@ -281,7 +281,8 @@ impl Fill {
             let State { phase: Phase::Flowing(flow), participants, task, .. } = &mut *state else {
                 return Poll::Ready(());
             };
-            let fastest = participants.iter().filter_map(|(_, seat)| seat.position).max();
+            // Who has read nothing yet will want the beginning.
+            let fastest = participants.iter().map(|(_, seat)| seat.position.unwrap_or(0)).max();
             match fastest {
                 Some(fastest)
                     if flow.window.is_some() && flow.body.end() > fastest.saturating_add(READ_AHEAD) =>

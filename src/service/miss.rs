@@ -110,12 +110,12 @@ where
         if reader.edge.memos.knows(&reader.fill_key, now, &reader.edge.log) {
             return self.alone(Some(Detail::Uncacheable)).await;
         }
-        if reader.method == Method::HEAD {
-            return self.head().await;
-        }
         let Ok(runtime) = Handle::try_current() else {
             return self.alone(Some(Detail::Busy)).await;
         };
+        if reader.method == Method::HEAD {
+            return self.head().await;
+        }
         if reader.facts.authorization {
             // Its answer may be for this viewer only; nobody waits to find out.
             return match reader.edge.fills.lead_alone() {
@@ -124,7 +124,7 @@ where
             };
         }
         let deadline = Instant::now() + reader.policy.limits.follower_wait;
-        let mut wish = Wish { unanswered: reader.reason == ForwardReason::Request, ..Wish::default() };
+        let mut wish = Wish { unanswered: reader.wants_new_answer(), ..Wish::default() };
         let mut rejoins = 0;
         loop {
             match self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
@@ -233,7 +233,9 @@ where
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
-        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key) {
+        if !self.reader.wants_new_answer()
+            && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key)
+        {
             let deadline = Instant::now() + self.reader.policy.limits.follower_wait;
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);
@@ -285,6 +287,11 @@ impl Reader {
         let mut fingerprint = Vec::new();
         vary.fingerprint(&self.headers, &mut fingerprint);
         self.fill_key = self.key.for_variant(&fingerprint);
+    }
+
+    /// Whether an answer that the origin gave before this request came will not do.
+    fn wants_new_answer(&self) -> bool {
+        self.reason == ForwardReason::Request || self.control.no_cache
     }
 
     fn query(&self) -> Query<'_> {

@@ -2,7 +2,10 @@
 //! stands still. Nothing here sleeps.
 
 mod basics;
+mod bounded;
 mod collapse;
+mod harmless;
+mod newest;
 mod panics;
 mod support;
 mod waiting;
