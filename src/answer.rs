@@ -59,10 +59,10 @@ pub(crate) fn shared<R>(
     {
         preconditions::not_modified_fields(&mut headers);
         // The viewer did not ask for the body, but the next one may.
-        let_run(source);
+        let_run(&source);
         (StatusCode::NOT_MODIFIED, Body::empty())
     } else if *view.method == Method::HEAD {
-        let_run(source);
+        let_run(&source);
         (head.status, Body::empty())
     } else if facts.range
         && head.status == StatusCode::OK
@@ -72,7 +72,7 @@ pub(crate) fn shared<R>(
             Selection::Whole => (head.status, Body::whole(source, Some(length))),
             Selection::Unsatisfiable => {
                 unsatisfiable(&mut headers, length);
-                let_run(source);
+                let_run(&source);
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
             }
             Selection::Parts(parts) => {
@@ -164,7 +164,7 @@ fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Out
     response
 }
 
-fn let_run(source: Source) {
+fn let_run(source: &Source) {
     if let Source::Fill(participant) = source {
         participant.let_run();
     }
@@ -188,6 +188,8 @@ fn partial<R>(
     parts: &[Range<u64>],
     length: u64,
 ) -> Body<R> {
+    // The origin was asked for the whole: the next range is then at hand.
+    let_run(&source);
     headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
     if let [range] = parts {
         single_range(headers, range, length);

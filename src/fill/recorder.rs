@@ -44,7 +44,9 @@ pub(crate) struct Recorder {
     key: KeyBuf,
     /// The key under which the fill is registered: that of a variant, where one is known.
     fill_key: KeyBuf,
-    /// What the request revalidates.
+    /// What is stored for the request.
+    stored: Option<Arc<Stored>>,
+    /// What the request is conditional on: that, or what is stored for other requests of the key.
     bases: Vec<Arc<Stored>>,
     /// As of when the answer is.
     stamp: Stamp,
@@ -57,10 +59,14 @@ impl Recorder {
         policy: Arc<CachePolicy>,
         key: KeyBuf,
         fill_key: KeyBuf,
-        bases: Vec<Arc<Stored>>,
     ) -> Self {
         let stamp = Stamp::new(lead.as_of());
-        Self { lead, edge, policy, key, fill_key, bases, stamp }
+        Self { lead, edge, policy, key, fill_key, stored: None, bases: Vec::new(), stamp }
+    }
+
+    /// The request is about what is `stored`, and conditional on `bases`.
+    pub(crate) fn about(self, stored: Option<Arc<Stored>>, bases: Vec<Arc<Stored>>) -> Self {
+        Self { stored, bases, ..self }
     }
 
     /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`.
@@ -222,7 +228,7 @@ impl Recorder {
         sent: &HeaderMap,
         asked: Duration,
     ) {
-        let Some(base) = self.bases.first().cloned() else { return };
+        let Some(base) = self.stored.clone() else { return };
         if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
             return;
         }
@@ -280,9 +286,9 @@ impl Recorder {
     pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
         let refused = self.policy.stale.error_statuses.contains(&status);
         if refused {
-            self.put_off_base();
+            self.put_off_stored();
         } else {
-            if let [base] = self.bases.as_slice() {
+            if let Some(base) = &self.stored {
                 // The origin has another answer now, which only is not for the store.
                 self.edge.store.remove(&self.key.to_key(), base);
             }
@@ -294,9 +300,9 @@ impl Recorder {
     }
 
     /// The origin failed: it gets time to recover.
-    pub(super) fn put_off_base(&self) {
-        for base in &self.bases {
-            base.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after);
+    pub(super) fn put_off_stored(&self) {
+        if let Some(stored) = &self.stored {
+            stored.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after);
         }
     }
 

@@ -277,7 +277,8 @@ impl Fill {
             let State { phase: Phase::Flowing(flow), participants, task, .. } = &mut *state else {
                 return Poll::Ready(());
             };
-            let fastest = participants.iter().filter_map(|(_, seat)| seat.position).max();
+            // Who has read nothing yet will want the beginning.
+            let fastest = participants.iter().map(|(_, seat)| seat.position.unwrap_or(0)).max();
             match fastest {
                 Some(fastest)
                     if flow.window.is_some() && flow.body.end() > fastest.saturating_add(READ_AHEAD) =>
@@ -356,8 +357,8 @@ impl Participant {
         self.fill.chain.clone()
     }
 
-    /// The viewer's answer needs no more of the body, through no wish of the viewer's: the fill goes on without it.
-    pub(crate) fn let_run(self) {
+    /// The viewer's answer does not need all of the body that the edge asked for: the fill goes on without it.
+    pub(crate) fn let_run(&self) {
         self.fill.state.lock().keep = true;
     }
 

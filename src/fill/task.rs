@@ -18,27 +18,16 @@ use tokio::sync::oneshot;
 use tower::{BoxError, Service, ServiceExt};
 
 use super::recorder::{Decision, Recorder, content_length};
-use super::registry::Lead;
 use super::shared::Kept;
-use crate::edge::EdgeInner;
 use crate::error::{BodyError, BodyErrorKind};
-use crate::key::KeyBuf;
-use crate::policy::CachePolicy;
 use crate::store::{Head, Stored};
 
 /// Everything a fill needs.
 pub(crate) struct Exchange<S, B> {
-    pub(crate) lead: Lead,
-    pub(crate) edge: Arc<EdgeInner>,
-    pub(crate) policy: Arc<CachePolicy>,
-    pub(crate) key: KeyBuf,
-    /// The key under which the fill is registered: that of a variant, where one is known.
-    pub(crate) fill_key: KeyBuf,
+    pub(crate) recorder: Recorder,
     pub(crate) origin: S,
     /// The request as the origin gets it.
     pub(crate) request: Request<B>,
-    /// What the request revalidates: the stored response for it, or those for other requests of its key.
-    pub(crate) bases: Vec<Arc<Stored>>,
 }
 
 /// What the one who led gets.
@@ -80,26 +69,24 @@ impl<S, B> Exchange<S, B> {
         R: Body,
         R::Error: Into<BoxError>,
     {
-        let Self { origin, request, .. } = self;
+        let Self { mut recorder, origin, request } = self;
         let sent = request.headers().clone();
-        let asked = self.edge.clock.elapsed();
-        let fill = Arc::clone(&self.lead.fill);
+        let asked = recorder.edge.clock.elapsed();
+        let fill = Arc::clone(&recorder.lead.fill);
         let answer = tokio::select! {
             biased;
             answer = AssertUnwindSafe(origin.oneshot(request)).catch_unwind() => answer,
             () = fill.abandoned() => return,
         };
-        let mut recorder =
-            Recorder::new(self.lead, self.edge, self.policy, self.key, self.fill_key, self.bases);
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                recorder.put_off_base();
+                recorder.put_off_stored();
                 let _ = tell.send(LeaderAnswer::Failed(error));
                 return;
             }
             Err(panic) => {
-                recorder.put_off_base();
+                recorder.put_off_stored();
                 let _ = tell.send(LeaderAnswer::Panicked(panic));
                 return;
             }

@@ -57,8 +57,10 @@ struct Reader {
 /// What waiting for another request's fill came to.
 enum Waited<R> {
     Answered(Response<Body<R>>),
-    /// To be tried again.
-    Again,
+    /// The answer is for others; there may be one for this request under another key.
+    Elsewhere,
+    /// The origin failed the one who asked it.
+    Failed,
     Alone(Detail),
 }
 
@@ -111,12 +113,12 @@ where
         if reader.edge.memos.knows(&reader.fill_key, now, &reader.edge.log) {
             return self.alone(Some(Detail::Uncacheable)).await;
         }
-        if reader.method == Method::HEAD {
-            return self.head().await;
-        }
         let Ok(runtime) = Handle::try_current() else {
             return self.alone(Some(Detail::Busy)).await;
         };
+        if reader.method == Method::HEAD {
+            return self.head().await;
+        }
         if reader.facts.authorization {
             // Its answer may be for this viewer only; nobody waits to find out.
             return match reader.edge.fills.lead_alone() {
@@ -125,7 +127,7 @@ where
             };
         }
         let deadline = Instant::now() + reader.policy.limits.follower_wait;
-        let mut wish = Wish { unanswered: reader.reason == ForwardReason::Request, ..Wish::default() };
+        let mut wish = Wish { unanswered: reader.wants_new_answer(), ..Wish::default() };
         let mut rejoins = 0;
         loop {
             match self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
@@ -133,12 +135,14 @@ where
                 Turn::Busy => return self.alone(Some(Detail::Busy)).await,
                 Turn::Exhausted => return Ok(self.reader.no_answer()),
                 Turn::Follow(participant) => {
-                    let retries = self.reader.policy.limits.follower_retries;
-                    wish.retry = Some((participant.chain(), retries));
+                    let chain = participant.chain();
                     match self.reader.wait(participant, deadline, &mut rejoins).await {
                         Waited::Answered(response) => return Ok(response),
                         Waited::Alone(detail) => return self.alone(Some(detail)).await,
-                        Waited::Again => {}
+                        Waited::Elsewhere => wish.retry = None,
+                        Waited::Failed => {
+                            wish.retry = Some((chain, self.reader.policy.limits.follower_retries));
+                        }
                     }
                 }
             }
@@ -222,22 +226,17 @@ where
         parts.method = Method::GET;
         let bases = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(&reader.edge);
-        let exchange = Exchange {
-            lead,
-            edge: Arc::clone(&reader.edge),
-            policy: Arc::clone(&reader.policy),
-            key: reader.key.clone(),
-            fill_key: reader.fill_key.clone(),
-            origin,
-            request: Request::from_parts(parts, body),
-            bases,
-        };
+        let recorder = reader.recorder(lead).about(reader.stored.clone(), bases);
+        let request = Request::from_parts(parts, body);
+        let exchange = Exchange { recorder, origin, request };
         (spawn(exchange, runtime), reader)
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
-        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key) {
+        if !self.reader.wants_new_answer()
+            && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key)
+        {
             let deadline = Instant::now() + self.reader.policy.limits.follower_wait;
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);
@@ -245,7 +244,10 @@ where
         }
         // Without the viewer's conditions, and without a range, which HEAD has none of (RFC 9110 §14.2): the answer
         // then speaks of the whole object, and of the stored GET.
-        let recorder = self.reader.stored.clone().and_then(|stored| self.reader.recorder(stored));
+        let recorder = self.reader.stored.clone().and_then(|stored| {
+            let lead = self.reader.edge.fills.lead_alone()?;
+            Some(self.reader.recorder(lead).about(Some(stored), Vec::new()))
+        });
         self.forward(None, Some(recorder)).await
     }
 
@@ -304,11 +306,10 @@ impl Reader {
         self.fill_key = self.key.for_variant(&fingerprint);
     }
 
-    /// Takes note of an answer about `stored` that comes outside a fill.
-    fn recorder(&self, stored: Arc<Stored>) -> Option<Recorder> {
-        let lead = self.edge.fills.lead_alone()?;
+    /// Takes note of what the origin answers.
+    fn recorder(&self, lead: Lead) -> Recorder {
         let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(&self.policy));
-        Some(Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone(), vec![stored]))
+        Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone())
     }
 
     /// Makes a fill's request conditional on what is stored, and returns that.
@@ -327,6 +328,11 @@ impl Reader {
             .filter(|(_, named)| *named)
             .map(|(other, _)| Arc::clone(other))
             .collect()
+    }
+
+    /// Whether an answer that the origin gave before this request came will not do.
+    fn wants_new_answer(&self) -> bool {
+        self.reason == ForwardReason::Request || self.control.no_cache
     }
 
     fn query(&self) -> Query<'_> {
@@ -363,7 +369,7 @@ impl Reader {
             Answer::Flowing { head, .. } if head.joinable && *rejoins < REJOINS => {
                 *rejoins += 1;
                 self.vary_by(&head.vary);
-                Waited::Again
+                Waited::Elsewhere
             }
             Answer::Flowing { .. } | Answer::Stored(_) => Waited::Alone(Detail::Uncacheable),
             Answer::Unshared(Unshared::Private) => Waited::Alone(Detail::Uncacheable),
@@ -373,7 +379,7 @@ impl Reader {
             },
             Answer::Unshared(Unshared::Failed) => match self.stand_in(Failure::Disconnected) {
                 Some(stale) => Waited::Answered(stale),
-                None => Waited::Again,
+                None => Waited::Failed,
             },
         }
     }

@@ -88,8 +88,7 @@ impl Posted {
         let key = KeyBuf::new(&parts, facts, &policy.key, edge.https).ok()?;
         let lead = edge.fills.lead_alone()?;
         let (as_of, asked) = (lead.as_of(), edge.clock.elapsed());
-        let recorder =
-            Recorder::new(lead, Arc::clone(edge), Arc::clone(policy), key.clone(), key.clone(), Vec::new());
+        let recorder = Recorder::new(lead, Arc::clone(edge), Arc::clone(policy), key.clone(), key.clone());
         Some(Self { edge: Arc::clone(edge), recorder, key, as_of, asked, sent: parts.headers })
     }
 

@@ -2,7 +2,13 @@
 //! stands still. Nothing here sleeps.
 
 mod basics;
+mod bounded;
+mod collapse;
+mod harmless;
 mod keyed;
+mod newest;
+mod panics;
 mod shareable;
 mod support;
+mod waiting;
 mod whole;
