@@ -11,6 +11,7 @@ use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::{Authorization, CachePolicy};
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::range::{self, Selection};
 use crate::semantics::reuse::{self, Failure, Reuse, StaleUse};
 use crate::semantics::vary::Vary;
 use crate::store::{Selected, Stored};
@@ -78,6 +79,9 @@ impl EdgeInner {
             Selected::Nothing => return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None)),
         };
         let head = &stored.head;
+        if !stored.is_whole() && !covers(query, &stored) {
+            return ask(query, Ask::about_nothing(ForwardReason::Partial, Some(head.vary.clone())));
+        }
         let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
             Reuse::Fresh => Use::Fresh,
             Reuse::Stale(StaleUse::WhileRevalidate) => {
@@ -92,7 +96,12 @@ impl EdgeInner {
             }
             Reuse::Validate(reason) => {
                 let vary = Some(head.vary.clone());
-                return ask(query, Ask { stored: Some(stored), ..Ask::about_nothing(reason, vary) });
+                // A part is not revalidated: the origin's next part, under the same entity tag, does as much.
+                let whole = stored.is_whole();
+                return ask(
+                    query,
+                    Ask { stored: Some(stored).filter(|_| whole), ..Ask::about_nothing(reason, vary) },
+                );
             }
             Reuse::Unsatisfiable => return Look::Unsatisfiable,
         };
@@ -111,6 +120,20 @@ impl EdgeInner {
         let statuses = &query.policy.stale.error_statuses;
         self.log.is_current(query.key.as_bytes(), &stored.stamp)
             && reuse::stands_in(&head.terms, head.age(now), query.control, failure, statuses)
+    }
+}
+
+/// Whether a stored part holds all that a request asks for (RFC 9111 §3.3).
+fn covers(query: Query<'_>, stored: &Stored) -> bool {
+    if !query.facts.range {
+        return false;
+    }
+    let here = stored.range();
+    let max_ranges = query.policy.limits.ranges;
+    match range::select(query.headers, &stored.head.headers, stored.total(), max_ranges) {
+        Selection::Parts(parts) => parts.iter().all(|part| here.start <= part.start && part.end <= here.end),
+        Selection::Unsatisfiable => true,
+        Selection::Whole => false,
     }
 }
 

@@ -3,11 +3,12 @@
 //! One recorder goes with one exchange. It holds the lead, and with it the exchange's place in the log and in the order of
 //! fills, by which [`publish`](Recorder::publish) keeps invariants 4 and 5.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, DATE, SET_COOKIE, TRAILER, VARY};
+use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER, VARY};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
@@ -20,21 +21,31 @@ use crate::policy::CachePolicy;
 use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
+use crate::semantics::range;
 use crate::semantics::reuse::{Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
-use crate::store::{Blocks, Head, Stored};
+use crate::store::{Blocks, Head, Stored, Uncacheable};
 
 /// What a head means.
 pub(super) enum Decision {
     /// It may be shared, and its body goes to the store. The fields are for the one who asked alone.
     Share(Head, HeaderMap),
+    /// The same for a part of a body.
+    SharePart(Head, HeaderMap, Part),
     /// A stored response is still good.
     Refreshed(Arc<Stored>, HeaderMap),
     NotStored(NotStored),
     /// A 304 about something that is not stored: there is no answer.
     Unknown,
+}
+
+/// Which part of which whole a body is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) range: Range<u64>,
+    pub(crate) total: u64,
 }
 
 pub(crate) struct Recorder {
@@ -48,6 +59,10 @@ pub(crate) struct Recorder {
     stored: Option<Arc<Stored>>,
     /// What the request is conditional on: that, or what is stored for other requests of the key.
     bases: Vec<Arc<Stored>>,
+    /// The request is for one range, and a 206 is what was asked for.
+    ranged: bool,
+    /// The part that the answer is.
+    part: Option<Part>,
     /// As of when the answer is.
     stamp: Stamp,
 }
@@ -61,12 +76,28 @@ impl Recorder {
         fill_key: KeyBuf,
     ) -> Self {
         let stamp = Stamp::new(lead.as_of());
-        Self { lead, edge, policy, key, fill_key, stored: None, bases: Vec::new(), stamp }
+        Self {
+            lead,
+            edge,
+            policy,
+            key,
+            fill_key,
+            stored: None,
+            bases: Vec::new(),
+            ranged: false,
+            part: None,
+            stamp,
+        }
     }
 
     /// The request is about what is `stored`, and conditional on `bases`.
     pub(crate) fn about(self, stored: Option<Arc<Stored>>, bases: Vec<Arc<Stored>>) -> Self {
         Self { stored, bases, ..self }
+    }
+
+    /// The request is for one range.
+    pub(crate) fn ranged(self) -> Self {
+        Self { ranged: true, ..self }
     }
 
     /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`.
@@ -81,10 +112,37 @@ impl Recorder {
         if status == StatusCode::NOT_MODIFIED && !self.bases.is_empty() {
             return self.not_modified(fields, sent, asked);
         }
+        if status == StatusCode::PARTIAL_CONTENT && self.ranged {
+            return match self.part_head(fields.clone(), sent, length, asked) {
+                Ok((head, own, part)) => Decision::SharePart(head, own, part),
+                Err(why) => Decision::NotStored(why),
+            };
+        }
         match self.head(status, fields.clone(), sent, length, asked) {
             Ok((head, own)) => Decision::Share(head, own),
             Err(why) => Decision::NotStored(why),
         }
+    }
+
+    /// The head of the whole that a 206 is a part of (RFC 9111 §3.3). Only a strong validator can tell which parts belong
+    /// together (§3.4), so a part without one is not stored.
+    fn part_head(
+        &self,
+        mut fields: HeaderMap,
+        sent: &HeaderMap,
+        length: Option<u64>,
+        asked: Duration,
+    ) -> Result<(Head, HeaderMap, Part), NotStored> {
+        let (range, total) = range::parse_content_range(&fields).ok_or(NotStored::Partial)?;
+        let size = range.end - range.start;
+        let length = length.or_else(|| content_length(&fields)).unwrap_or(size);
+        if length != size || !validation::has_strong_tag(&fields) {
+            return Err(NotStored::Partial);
+        }
+        fields.remove(CONTENT_RANGE);
+        let (mut head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
+        Ok((head, own, Part { range, total }))
     }
 
     /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
@@ -259,13 +317,28 @@ impl Recorder {
         self.lead.participate()
     }
 
+    /// The answer is a part.
+    pub(super) fn flow_part(&mut self, head: Head, part: Part) -> Arc<Head> {
+        self.part = Some(part);
+        self.flow(head)
+    }
+
+    /// How long the body is to be.
+    pub(super) fn promised(&self, head: &Head) -> Option<u64> {
+        match &self.part {
+            Some(part) => Some(part.range.end - part.range.start),
+            None => content_length(&head.headers),
+        }
+    }
+
     /// Hands the head to everyone who waits.
     pub(super) fn flow(&mut self, head: Head) -> Arc<Head> {
         let head = Arc::new(head);
         if !head.joinable {
             self.lead.leave_registry();
         }
-        self.lead.fill.flow(Arc::clone(&head), content_length(&head.headers));
+        let first = self.part.as_ref().map_or(0, |part| part.range.start);
+        self.lead.fill.flow(Arc::clone(&head), content_length(&head.headers), first);
         head
     }
 
@@ -292,7 +365,10 @@ impl Recorder {
                 // The origin has another answer now, which only is not for the store.
                 self.edge.store.remove(&self.key.to_key(), base);
             }
-            self.note_uncacheable();
+            self.note_uncacheable(match why {
+                NotStored::BodyTooLarge => Uncacheable::TooLarge,
+                _ => Uncacheable::NotShared,
+            });
         }
         self.edge.counters.not_stored(why);
         self.lead.leave_registry();
@@ -309,14 +385,14 @@ impl Recorder {
     /// The body turned out too large to keep: the next ones need not find that out again.
     pub(super) fn too_large(&mut self) {
         if self.lead.retire() {
-            self.note_uncacheable();
+            self.note_uncacheable(Uncacheable::TooLarge);
             self.edge.counters.not_stored(NotStored::BodyTooLarge);
         }
     }
 
-    fn note_uncacheable(&self) {
+    fn note_uncacheable(&self, why: Uncacheable) {
         let until = self.edge.clock.elapsed() + self.policy.limits.uncacheable_memo;
-        self.edge.memos.note(&self.fill_key, until, self.stamp.as_of());
+        self.edge.memos.note(&self.fill_key, why, until, self.stamp.as_of());
     }
 
     pub(super) fn max_length(&self) -> u64 {
@@ -332,9 +408,31 @@ impl Recorder {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(blocks.len()));
             Arc::new(head.with_headers(headers))
         };
-        let stored = Arc::new(Stored::new(head, blocks, self.stamp.as_of()));
-        self.publish(&stored);
+        let stored = match &self.part {
+            None => Stored::new(head, blocks, self.stamp.as_of()),
+            Some(Part { range, total }) => {
+                let part = Stored::part(head, blocks, range.start, *total, self.stamp.as_of());
+                self.with_other_parts(part)
+            }
+        };
+        self.publish(&Arc::new(stored));
         self.lead.fill.handed_over();
+    }
+
+    /// A part, and what is stored of the same whole and meets it (RFC 9111 §3.4).
+    fn with_other_parts(&self, part: Stored) -> Stored {
+        let Some(slot) = self.edge.store.get(&self.key) else { return part };
+        let other = slot.variants().iter().find(|other| {
+            other.head.vary == part.head.vary
+                && self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
+                && validation::same_strong_tag(&other.head.headers, &part.head.headers)
+        });
+        match other.and_then(|other| part.joined_with(other)) {
+            Some((blocks, first)) if blocks.len() <= self.max_length() => {
+                Stored::part(Arc::clone(&part.head), blocks, first, part.total(), self.stamp.as_of())
+            }
+            _ => part,
+        }
     }
 
     /// Puts a response into the store, unless an invalidation or a newer fill came first (invariants 4 and 5). After
@@ -355,8 +453,10 @@ impl Recorder {
                 // A rule came between the two looks. Its sweep may have been and gone.
                 store.sweep(&key, log);
             }
-            memos.forget(&self.fill_key);
-            memos.forget(&self.key);
+            if stored.is_whole() {
+                memos.forget(&self.fill_key);
+                memos.forget(&self.key);
+            }
             self.edge.counters.stored();
         }
     }

@@ -130,7 +130,7 @@ impl Fill {
     pub(super) fn is_joinable(&self) -> bool {
         match &self.state.lock().phase {
             Phase::Asking | Phase::Stored(_) => true,
-            Phase::Flowing(flow) => flow.body.start() == 0 && flow.window.is_none() && !failed(flow),
+            Phase::Flowing(flow) => flow.body.is_complete() && flow.window.is_none() && !failed(flow),
             Phase::Unshared(_) => false,
         }
     }
@@ -141,8 +141,9 @@ impl Fill {
 
     // What the task does.
 
-    pub(super) fn flow(&self, head: Arc<Head>, length: Option<u64>) {
-        let body = Growing::default();
+    /// The head has come; the body begins at `first` of what it is a part of.
+    pub(super) fn flow(&self, head: Arc<Head>, length: Option<u64>, first: u64) {
+        let body = Growing::starting_at(first);
         self.settle(Phase::Flowing(Flow { head, length, body, counted: 0, window: None, end: None }));
     }
 
@@ -177,7 +178,7 @@ impl Fill {
             flow.body.push(frame);
             flow.count(&self.in_flight);
             if flow.window.is_none()
-                && (flow.body.end() > max_length || self.in_flight.load(Ordering::Relaxed) > budget)
+                && (flow.body.received() > max_length || self.in_flight.load(Ordering::Relaxed) > budget)
             {
                 flow.window = Some(flow.body.held().max(READ_AHEAD));
             }

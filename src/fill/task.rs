@@ -17,7 +17,7 @@ use http_body::{Body, Frame};
 use tokio::sync::oneshot;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::recorder::{Decision, Recorder, content_length};
+use super::recorder::{Decision, Part, Recorder};
 use super::shared::Kept;
 use crate::error::{BodyError, BodyErrorKind};
 use crate::store::{Head, Stored};
@@ -34,6 +34,8 @@ pub(crate) struct Exchange<S, B> {
 pub(crate) enum LeaderAnswer<R, E> {
     /// The same as everyone, and these fields, which are for the one who asked alone.
     Shared(HeaderMap),
+    /// This part of it.
+    SharedPart(Part, HeaderMap),
     /// A stored response that the origin said is still good, and these fields.
     Refreshed(Arc<Stored>, HeaderMap),
     /// An answer that is not for anybody else.
@@ -99,6 +101,12 @@ impl<S, B> Exchange<S, B> {
                 let _ = tell.send(LeaderAnswer::Shared(own));
                 recorder.read(head, body).await;
             }
+            Decision::SharePart(head, own, part) => {
+                let (_, body) = response.into_parts();
+                let head = recorder.flow_part(head, part.clone());
+                let _ = tell.send(LeaderAnswer::SharedPart(part, own));
+                recorder.read(head, body).await;
+            }
             Decision::Refreshed(stored, own) => {
                 recorder.refreshed(&stored);
                 let _ = tell.send(LeaderAnswer::Refreshed(stored, own));
@@ -120,7 +128,7 @@ impl Recorder {
         R::Error: Into<BoxError>,
     {
         let fill = Arc::clone(&self.lead.fill);
-        let promised = content_length(&head.headers);
+        let promised = self.promised(&head);
         let max_length = self.max_length();
         let budget = self.edge.max_in_flight;
         let mut body = pin!(body);

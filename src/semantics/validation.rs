@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::headers::strip_hop_by_hop;
+use super::headers::{only_line, strip_hop_by_hop};
 
 /// An entity tag (RFC 9110 §8.8.3), borrowed from its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,20 @@ pub fn freshens(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshens {
         // weakens its tag, but does not touch the 304. The date decides.
         _ if dates == Some(true) => Freshens::Weak,
         _ => Freshens::No,
+    }
+}
+
+/// Whether a response has a strong entity tag, by which its parts can be told from those of another.
+pub fn has_strong_tag(response: &HeaderMap) -> bool {
+    same_strong_tag(response, response)
+}
+
+/// Whether two responses have the same strong entity tag, so that their parts belong together (RFC 9111 §3.4).
+pub fn same_strong_tag(one: &HeaderMap, other: &HeaderMap) -> bool {
+    let tag = |fields| only_line(fields, &header::ETAG).and_then(EntityTag::parse);
+    match (tag(one), tag(other)) {
+        (Some(one), Some(other)) => one.strong_eq(&other),
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
@@ -12,7 +13,9 @@ use tower::{BoxError, Service, ServiceExt};
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
-use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Participant, Recorder, Turn, Unshared, Wish, spawn};
+use crate::fill::{
+    Answer, Exchange, Lead, LeaderAnswer, Part, Participant, Recorder, Turn, Unshared, Wish, spawn,
+};
 use crate::invalidation::sweep;
 use crate::key::KeyBuf;
 use crate::lookup::{Ask, Look, Query, Use};
@@ -21,8 +24,8 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, validation};
-use crate::store::{Head, Stored};
+use crate::semantics::{headers, range, validation};
+use crate::store::{Head, Stored, Uncacheable};
 
 /// How often a request that waited for another variant looks for the fill of its own.
 const REJOINS: u8 = 3;
@@ -52,6 +55,8 @@ struct Reader {
     stored: Option<Arc<Stored>>,
     /// What is stored for other requests of the key. It may turn out to be for this one too.
     others: Vec<Arc<Stored>>,
+    /// The origin is asked for the viewer's range and no more.
+    ranged: bool,
 }
 
 /// What waiting for another request's fill came to.
@@ -88,6 +93,7 @@ impl<S, B> Miss<S, B> {
             reason: ForwardReason::Miss,
             stored: None,
             others: Vec::new(),
+            ranged: false,
         };
         Self { origin, parts, body, reader }
     }
@@ -110,8 +116,10 @@ where
             return self.alone(None).await;
         }
         let now = reader.edge.clock.elapsed();
-        if reader.edge.memos.knows(&reader.fill_key, now, &reader.edge.log) {
-            return self.alone(Some(Detail::Uncacheable)).await;
+        match reader.edge.memos.look(&reader.fill_key, now, &reader.edge.log) {
+            Some(Uncacheable::TooLarge) if reader.may_have_part() => return self.part().await,
+            Some(_) => return self.alone(Some(Detail::Uncacheable)).await,
+            None => {}
         }
         let Ok(runtime) = Handle::try_current() else {
             return self.alone(Some(Detail::Busy)).await;
@@ -179,6 +187,10 @@ where
             }
             Look::Unsatisfiable => (self.reader.stored, self.reader.others) = (None, Vec::new()),
         }
+        self.ask_origin(lead, runtime).await
+    }
+
+    async fn ask_origin(self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
         let participant = lead.participate();
         let (told, reader) = self.exchange(lead, runtime);
         let outcome = Outcome::forward(reader.reason);
@@ -193,6 +205,15 @@ where
                 Answer::Stored(stored) => Ok(reader.answer_stored(&stored, outcome)),
                 Answer::Unshared(_) => Ok(reader.no_answer()),
             },
+            Ok(LeaderAnswer::SharedPart(part, own)) => match participant.answer().await {
+                Answer::Flowing { head, .. } => {
+                    let outcome = Outcome { stored: true, ..outcome };
+                    let mut response = reader.answer_part(&head, participant, &part, outcome);
+                    response.headers_mut().extend(own);
+                    Ok(response)
+                }
+                _ => Ok(reader.no_answer()),
+            },
             Ok(LeaderAnswer::Refreshed(stored, own)) => {
                 let outcome = Outcome { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: true, ..outcome };
                 let mut response = reader.answer_stored(&stored, outcome);
@@ -201,7 +222,7 @@ where
             }
             Ok(LeaderAnswer::Own(response)) => match reader.stand_in(Failure::Status(response.status())) {
                 Some(stale) => Ok(stale),
-                None => Ok(reader.answer_own(response, true, outcome)),
+                None => Ok(reader.answer_own(response, !reader.ranged, outcome)),
             },
             Ok(LeaderAnswer::Failed(error)) => reader.stand_in(Failure::Disconnected).ok_or(error),
             Ok(LeaderAnswer::Panicked(panic)) => match reader.stand_in(Failure::Disconnected) {
@@ -226,10 +247,25 @@ where
         parts.method = Method::GET;
         let bases = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(&reader.edge);
-        let recorder = reader.recorder(lead).about(reader.stored.clone(), bases);
+        let mut recorder = reader.recorder(lead).about(reader.stored.clone(), bases);
+        if reader.ranged
+            && let Some(range) = reader.headers.get(RANGE)
+        {
+            parts.headers.insert(RANGE, range.clone());
+            recorder = recorder.ranged();
+        }
         let request = Request::from_parts(parts, body);
         let exchange = Exchange { recorder, origin, request };
         (spawn(exchange, runtime), reader)
+    }
+
+    /// A range of something too large to be stored whole: that part is fetched, and stored as what it is.
+    async fn part(mut self) -> Result<Response<Body<R>>, S::Error> {
+        let (Ok(runtime), Some(lead)) = (Handle::try_current(), self.reader.edge.fills.lead_alone()) else {
+            return self.alone(Some(Detail::Busy)).await;
+        };
+        self.reader.ranged = true;
+        self.ask_origin(lead, &runtime).await
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
@@ -330,6 +366,12 @@ impl Reader {
             .collect()
     }
 
+    /// Whether a part of the answer can be asked for and stored.
+    fn may_have_part(&self) -> bool {
+        let plain = !self.facts.conditional && !self.facts.authorization;
+        self.method == Method::GET && self.facts.range && plain && range::is_single(&self.headers)
+    }
+
     /// Whether an answer that the origin gave before this request came will not do.
     fn wants_new_answer(&self) -> bool {
         self.reason == ForwardReason::Request || self.control.no_cache
@@ -396,11 +438,23 @@ impl Reader {
         answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
     }
 
+    fn answer_part<R>(
+        &self,
+        head: &Head,
+        participant: Participant,
+        part: &Part,
+        outcome: Outcome,
+    ) -> Response<Body<R>> {
+        self.count(&outcome);
+        let now = self.edge.clock.elapsed();
+        answer::part(&self.edge, head, Source::Fill(participant), &part.range, part.total, outcome, now)
+    }
+
     fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
         let source = Source::Stored(Arc::clone(stored));
-        let length = Some(stored.body.len());
+        let length = Some(stored.total());
         answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
     }
 
