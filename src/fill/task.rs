@@ -45,7 +45,9 @@ pub(crate) struct Exchange<S, B> {
     pub(crate) origin: S,
     /// The request as the origin gets it.
     pub(crate) request: Request<B>,
-    /// What the request revalidates.
+    /// What is stored for the request: it stands in if the origin fails, and goes if the origin has something else.
+    pub(crate) stored: Option<Arc<Stored>>,
+    /// The same, if the request revalidates it.
     pub(crate) base: Option<Arc<Stored>>,
 }
 
@@ -112,17 +114,18 @@ impl<S, B> Exchange<S, B> {
             policy: self.policy,
             key: self.key,
             fill_key: self.fill_key,
+            stored: self.stored.take(),
             base: self.base.take(),
         };
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                rest.put_off_base();
+                rest.put_off_stored();
                 let _ = tell.send(LeaderAnswer::Failed(error));
                 return;
             }
             Err(panic) => {
-                rest.put_off_base();
+                rest.put_off_stored();
                 let _ = tell.send(LeaderAnswer::Panicked(panic));
                 return;
             }
@@ -158,6 +161,7 @@ struct Rest {
     policy: Arc<CachePolicy>,
     key: KeyBuf,
     fill_key: KeyBuf,
+    stored: Option<Arc<Stored>>,
     base: Option<Arc<Stored>>,
 }
 
@@ -272,11 +276,11 @@ impl Rest {
     fn not_stored(&mut self, why: NotStored, status: StatusCode) {
         let refused = self.policy.stale.error_statuses.contains(&status);
         if refused {
-            self.put_off_base();
+            self.put_off_stored();
         } else {
-            if let Some(base) = &self.base {
+            if let Some(stored) = &self.stored {
                 // The origin has another answer now, which only is not for the store.
-                self.edge.store.remove(&self.key.to_key(), base);
+                self.edge.store.remove(&self.key.to_key(), stored);
             }
             let until = self.edge.clock.elapsed() + self.policy.limits.uncacheable_memo;
             self.edge.memos.note(&self.fill_key, until, self.lead.as_of());
@@ -286,9 +290,9 @@ impl Rest {
         self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
     }
 
-    fn put_off_base(&self) {
-        if let Some(base) = &self.base {
-            base.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after);
+    fn put_off_stored(&self) {
+        if let Some(stored) = &self.stored {
+            stored.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after);
         }
     }
 

@@ -215,8 +215,10 @@ where
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         parts.method = Method::GET;
-        let base = reader.stored.clone();
-        let base = base.filter(|base| validation::make_conditional(&base.head.headers, &mut parts.headers));
+        let stored = reader.stored.clone();
+        let base = stored
+            .clone()
+            .filter(|base| validation::make_conditional(&base.head.headers, &mut parts.headers));
         sweep::start_if_pending(&reader.edge);
         let exchange = Exchange {
             lead,
@@ -226,6 +228,7 @@ where
             fill_key: reader.fill_key.clone(),
             origin,
             request: Request::from_parts(parts, body),
+            stored,
             base,
         };
         (spawn(exchange, runtime), reader)

@@ -11,7 +11,8 @@ use tower_edge::{Detail, Outcome};
 
 use crate::support::services::{Gate, Strict, poll_times};
 use crate::support::{
-    Origin, OriginDown, Reply, RequestBody, World, feed, get, read, request, response, settle, streamed,
+    Origin, OriginDown, OriginResult, Reply, RequestBody, World, feed, get, read, request, response, settle,
+    streamed,
 };
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"v\"")];
@@ -119,9 +120,12 @@ fn without_a_runtime_nobody_joins_a_fill_of_one() {
     assert_eq!(runtime.block_on(read(leader)).unwrap().text(), "body");
 }
 
+/// The headers of what is stored, and what the origin does after that.
+type Case = (&'static [(&'static str, &'static str)], fn() -> OriginResult);
+
 #[tokio::test(start_paused = true)]
 async fn what_is_stored_stands_in_for_an_origin_that_fails() {
-    let cases: [(&[(&str, &str)], fn() -> crate::support::OriginResult); 3] = [
+    let cases: [Case; 3] = [
         (MINUTE, || Err(OriginDown)),
         (&[("cache-control", "max-age=60, stale-if-error=600")], || Ok(response(503, &[], "no"))),
         (&[("cache-control", "max-age=60, stale-if-error=600")], || panic!("the origin panics")),
