@@ -177,7 +177,7 @@ async fn what_is_none_of_the_caches_business_passes_untouched() {
             let answer = world.send(request).await.unwrap();
             let seen = world.origin.seen().pop().unwrap();
             assert_eq!((seen.uri.as_str(), &seen.headers), (target, &sent), "{method} {headers:?}");
-            assert_eq!(seen.extensions.get(), Some(&OnUpgrade(1)));
+            assert_eq!((seen.method.as_str(), seen.extensions.get()), (method, Some(&OnUpgrade(1))));
             assert_eq!(answer.extensions().get(), Some(&OnUpgrade(2)), "{method} {headers:?}");
             assert_eq!(answer.headers()["upgrade"], "websocket");
             assert!(!answer.extensions().get::<Outcome>().is_some_and(|outcome| outcome.is_hit()));
