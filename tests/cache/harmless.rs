@@ -11,7 +11,8 @@ use tower_edge::{Detail, Outcome};
 
 use crate::support::services::{Gate, Strict, poll_times};
 use crate::support::{
-    Origin, OriginDown, Reply, RequestBody, World, feed, get, read, request, response, settle, streamed,
+    Origin, OriginDown, OriginResult, Reply, RequestBody, World, feed, get, read, request, response, settle,
+    streamed,
 };
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"v\"")];
@@ -119,9 +120,12 @@ fn without_a_runtime_nobody_joins_a_fill_of_one() {
     assert_eq!(runtime.block_on(read(leader)).unwrap().text(), "body");
 }
 
+/// The headers of what is stored, and what the origin does after that.
+type Case = (&'static [(&'static str, &'static str)], fn() -> OriginResult);
+
 #[tokio::test(start_paused = true)]
 async fn what_is_stored_stands_in_for_an_origin_that_fails() {
-    let cases: [(&[(&str, &str)], fn() -> crate::support::OriginResult); 3] = [
+    let cases: [Case; 3] = [
         (MINUTE, || Err(OriginDown)),
         (&[("cache-control", "max-age=60, stale-if-error=600")], || Ok(response(503, &[], "no"))),
         (&[("cache-control", "max-age=60, stale-if-error=600")], || panic!("the origin panics")),
@@ -173,7 +177,7 @@ async fn what_is_none_of_the_caches_business_passes_untouched() {
             let answer = world.send(request).await.unwrap();
             let seen = world.origin.seen().pop().unwrap();
             assert_eq!((seen.uri.as_str(), &seen.headers), (target, &sent), "{method} {headers:?}");
-            assert_eq!(seen.extensions.get(), Some(&OnUpgrade(1)));
+            assert_eq!((seen.method.as_str(), seen.extensions.get()), (method, Some(&OnUpgrade(1))));
             assert_eq!(answer.extensions().get(), Some(&OnUpgrade(2)), "{method} {headers:?}");
             assert_eq!(answer.headers()["upgrade"], "websocket");
             assert!(!answer.extensions().get::<Outcome>().is_some_and(|outcome| outcome.is_hit()));

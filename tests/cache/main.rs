@@ -11,6 +11,7 @@ mod panics;
 mod parts;
 mod shareable;
 mod support;
+mod tower;
 mod validation;
 mod waiting;
 mod whole;

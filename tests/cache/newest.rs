@@ -92,9 +92,12 @@ async fn an_older_body_that_ends_later_is_not_stored() {
     held.assert_stored("new").await;
 }
 
+/// What becomes of the older fill: its answer, and the body that fails.
+type Case = (&'static str, fn() -> (Option<Feed>, OriginResult));
+
 #[tokio::test(start_paused = true)]
 async fn whatever_becomes_of_an_older_fill_the_newer_answer_stays() {
-    let cases: [(&str, fn() -> (Option<Feed>, OriginResult)); 5] = [
+    let cases: [Case; 5] = [
         ("not storable", || (None, Ok(response(200, &[("cache-control", "no-store")], "")))),
         ("gone", || (None, Ok(response(404, &[], "")))),
         ("refused", || (None, Ok(response(503, &[], "")))),
