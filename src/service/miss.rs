@@ -151,24 +151,20 @@ where
         self.reader.take(Ask { reason: ForwardReason::Stale, stored: Some(stored), vary });
         let wish = Wish { background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
-            // The origin's answer is for the store alone.
-            drop(self.exchange(lead, &runtime));
+            match self.reader.look_again() {
+                Some(stored) => lead.found(stored),
+                // The origin's answer is for the store alone.
+                None => drop(self.exchange(lead, &runtime)),
+            }
         }
     }
 
     /// Asks the origin, for everyone who wants this key.
     async fn lead(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
-        // Another fill may have ended between the lookup and the lead. What is stored now is also what may be
-        // revalidated: nothing that was invalidated before this fill began.
-        let now = self.reader.edge.clock.elapsed();
-        match self.reader.edge.look(self.reader.query(), now) {
-            Look::Answer { stored, use_: Use::Fresh } => {
-                lead.found(Arc::clone(&stored));
-                return Ok(self.reader.answer_stored(&stored, Use::Fresh.outcome(&stored, now)));
-            }
-            Look::Ask(ask) => self.reader.stored = ask.stored,
-            Look::Answer { stored, .. } => self.reader.stored = Some(stored),
-            Look::Unsatisfiable => self.reader.stored = None,
+        if let Some(stored) = self.reader.look_again() {
+            lead.found(Arc::clone(&stored));
+            let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
+            return Ok(self.reader.answer_stored(&stored, outcome));
         }
         let participant = lead.participate();
         let (told, reader) = self.exchange(lead, runtime);
@@ -275,6 +271,19 @@ impl Reader {
         if let Some(vary) = ask.vary {
             self.vary_by(&vary);
         }
+    }
+
+    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
+    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
+    fn look_again(&mut self) -> Option<Arc<Stored>> {
+        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        self.stored = match look {
+            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, .. } => Some(stored),
+            Look::Ask(ask) => ask.stored,
+            Look::Unsatisfiable => None,
+        };
+        None
     }
 
     fn vary_by(&mut self, vary: &crate::semantics::vary::Vary) {

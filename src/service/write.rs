@@ -29,7 +29,7 @@ impl<S> Cache<S> {
         let target = Target::of(&edge, &request);
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
-            let mut pending = Pending { edge: Arc::clone(&edge), scope: target.scope };
+            let mut pending = Pending { edge: Arc::clone(&edge), scope: Some(target.scope) };
             let response = exchange.await?;
             if writes::invalidates(response.status()) {
                 let others = others(&edge, target.uri.as_ref(), response.headers());
@@ -46,9 +46,9 @@ impl<S> Cache<S> {
 
 /// What a write is about.
 struct Target {
-    /// Absolute, as its key has it. `None` if the request has no key: then nothing is stored under it either.
+    /// Absolute, as its key has it. `None` if the request has no key.
     uri: Option<Uri>,
-    scope: Option<Scope>,
+    scope: Scope,
 }
 
 impl Target {
@@ -56,9 +56,11 @@ impl Target {
         let policy = edge.policy_for(request.uri());
         // The key of a read of the same target, so in the form a read has.
         let uri = key::rewritten_uri(request.uri(), &policy.key);
-        let scope = edge.uri_scope(&uri, request.headers());
-        let uri = if scope.is_some() { absolute(edge, uri, request.headers()) } else { None };
-        Self { uri, scope }
+        match edge.uri_scope(&uri, request.headers()) {
+            Some(scope) => Self { uri: absolute(edge, uri, request.headers()), scope },
+            // Whose object it is only the origin knows: it may be that of any host.
+            None => Self { scope: Scope::path(uri.path(), uri.query()), uri: None },
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! stands still. Nothing here sleeps.
 
 mod basics;
+mod invalidation;
 mod keyed;
 mod shareable;
 mod support;
 mod whole;
+mod writes;
