@@ -11,6 +11,6 @@ mod registry;
 mod shared;
 mod task;
 
-pub(crate) use self::registry::{Lead, Registry, Turn, Wish};
+pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};
 pub(crate) use self::task::{Exchange, LeaderAnswer, spawn, would_store};

@@ -28,7 +28,7 @@ use crate::policy::CachePolicy;
 use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
-use crate::semantics::reuse::{Reuse, reuse};
+use crate::semantics::reuse::{Failure, Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
@@ -45,8 +45,10 @@ pub(crate) struct Exchange<S, B> {
     pub(crate) origin: S,
     /// The request as the origin gets it.
     pub(crate) request: Request<B>,
-    /// What the request revalidates.
+    /// What is stored for the request and cannot be used as it is.
     pub(crate) base: Option<Arc<Stored>>,
+    /// Whether the request asks if `base` is still good.
+    pub(crate) conditional: bool,
 }
 
 /// What the one who led gets.
@@ -113,16 +115,17 @@ impl<S, B> Exchange<S, B> {
             key: self.key,
             fill_key: self.fill_key,
             base: self.base.take(),
+            conditional: self.conditional,
         };
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                rest.put_off_base();
+                rest.put_off_base(Failure::Disconnected);
                 let _ = tell.send(LeaderAnswer::Failed(error));
                 return;
             }
             Err(panic) => {
-                rest.put_off_base();
+                rest.put_off_base(Failure::Disconnected);
                 let _ = tell.send(LeaderAnswer::Panicked(panic));
                 return;
             }
@@ -159,13 +162,16 @@ struct Rest {
     key: KeyBuf,
     fill_key: KeyBuf,
     base: Option<Arc<Stored>>,
+    conditional: bool,
 }
 
 impl Rest {
     fn decide<R: Body>(&self, response: &Response<R>, sent: &HeaderMap, asked: Duration) -> Decision {
         let now = self.edge.clock.elapsed();
         let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
-        if let (StatusCode::NOT_MODIFIED, Some(base)) = (response.status(), &self.base) {
+        if let (StatusCode::NOT_MODIFIED, true, Some(base)) =
+            (response.status(), self.conditional, &self.base)
+        {
             return Decision::Refreshed(self.freshen(base, response.headers(), sent, received, now));
         }
         let length = response.body().size_hint().exact();
@@ -271,9 +277,10 @@ impl Rest {
     }
 
     fn not_stored(&mut self, why: NotStored, status: StatusCode) {
-        let refused = self.policy.stale.error_statuses.contains(&status);
+        // An error says nothing about the object: it stays, whether it may stand in for the error or not.
+        let refused = status.is_server_error() || self.policy.stale.error_statuses.contains(&status);
         if refused {
-            self.put_off_base();
+            self.put_off_base(Failure::Status(status));
         } else {
             if let Some(base) = &self.base {
                 // The origin has another answer now, which only is not for the store.
@@ -287,9 +294,9 @@ impl Rest {
         self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
     }
 
-    fn put_off_base(&self) {
+    fn put_off_base(&self, failure: Failure) {
         if let Some(base) = &self.base {
-            base.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after);
+            base.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after, failure);
         }
     }
 

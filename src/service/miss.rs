@@ -12,7 +12,7 @@ use tower::{BoxError, Service, ServiceExt};
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
-use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Participant, Turn, Unshared, Wish, spawn};
+use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Participant, Takes, Turn, Unshared, Wish, spawn};
 use crate::invalidation::sweep;
 use crate::key::KeyBuf;
 use crate::lookup::{Ask, Look, Query, Use};
@@ -122,9 +122,10 @@ where
             };
         }
         let deadline = Instant::now() + reader.policy.limits.follower_wait;
-        let mut wish = Wish { unanswered: reader.reason == ForwardReason::Request, ..Wish::default() };
+        let mut wish = Wish::default();
         let mut rejoins = 0;
         loop {
+            wish.takes = self.reader.takes();
             match self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
                 Turn::Lead(lead) => return self.lead(lead, &runtime).await,
                 Turn::Busy => return self.alone(Some(Detail::Busy)).await,
@@ -149,7 +150,7 @@ where
         };
         let vary = Some(stored.head.vary.clone()).filter(|vary| !vary.is_empty());
         self.reader.take(Ask { reason: ForwardReason::Stale, stored: Some(stored), vary });
-        let wish = Wish { background: true, ..Wish::default() };
+        let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             match self.reader.look_again() {
                 Some(stored) => lead.found(stored),
@@ -208,7 +209,9 @@ where
         headers::prepare_fill(&mut parts.headers);
         parts.method = Method::GET;
         let base = reader.stored.clone();
-        let base = base.filter(|base| validation::make_conditional(&base.head.headers, &mut parts.headers));
+        let conditional = base
+            .as_ref()
+            .is_some_and(|base| validation::make_conditional(&base.head.headers, &mut parts.headers));
         sweep::start_if_pending(&reader.edge);
         let exchange = Exchange {
             lead,
@@ -219,13 +222,14 @@ where
             origin,
             request: Request::from_parts(parts, body),
             base,
+            conditional,
         };
         (spawn(exchange, runtime), reader)
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
-        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key) {
+        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &self.reader.takes()) {
             let deadline = Instant::now() + self.reader.policy.limits.follower_wait;
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);
@@ -290,6 +294,11 @@ impl Reader {
         let mut fingerprint = Vec::new();
         vary.fingerprint(&self.headers, &mut fingerprint);
         self.fill_key = self.key.for_variant(&fingerprint);
+    }
+
+    /// What this request takes of an answer that has begun to come.
+    fn takes(&self) -> Takes {
+        Takes { control: self.control, now: self.edge.clock.elapsed() }
     }
 
     fn query(&self) -> Query<'_> {

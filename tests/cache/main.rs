@@ -5,6 +5,7 @@ mod basics;
 mod invalidation;
 mod keyed;
 mod shareable;
+mod stale;
 mod support;
 mod whole;
 mod writes;
