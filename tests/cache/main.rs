@@ -4,6 +4,8 @@
 mod basics;
 mod invalidation;
 mod keyed;
+mod released;
+mod requests;
 mod shareable;
 mod stale;
 mod support;
