@@ -85,12 +85,14 @@ impl EdgeInner {
         let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
             Reuse::Fresh => Use::Fresh,
             Reuse::Stale(StaleUse::WhileRevalidate) => {
-                Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: !stored.is_put_off(now) }
+                Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: stored.put_off_by(now).is_none() }
             }
             Reuse::Stale(StaleUse::MaxStale) => Use::Stale { detail: Detail::MaxStale, refresh: false },
             // The origin failed a moment ago: it is not asked again before it had time to recover.
             Reuse::Validate(_)
-                if stored.is_put_off(now) && self.stands_in(query, &stored, Failure::Disconnected, now) =>
+                if stored
+                    .put_off_by(now)
+                    .is_some_and(|failure| self.stands_in(query, &stored, failure, now)) =>
             {
                 Use::Stale { detail: Detail::StaleIfError, refresh: false }
             }

@@ -14,6 +14,6 @@ mod shared;
 mod task;
 
 pub(crate) use self::recorder::{Part, Recorder, would_store};
-pub(crate) use self::registry::{Lead, Registry, Turn, Wish};
+pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};
 pub(crate) use self::task::{Exchange, LeaderAnswer, spawn};

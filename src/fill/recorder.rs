@@ -22,7 +22,7 @@ use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::range;
-use crate::semantics::reuse::{Reuse, reuse};
+use crate::semantics::reuse::{Failure, Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
@@ -357,9 +357,10 @@ impl Recorder {
     }
 
     pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
-        let refused = self.policy.stale.error_statuses.contains(&status);
+        // An error says nothing about the object: it stays, whether it may stand in for the error or not.
+        let refused = status.is_server_error() || self.policy.stale.error_statuses.contains(&status);
         if refused {
-            self.put_off_stored();
+            self.put_off_stored(Failure::Status(status));
         } else {
             if let Some(base) = &self.stored {
                 // The origin has another answer now, which only is not for the store.
@@ -376,9 +377,9 @@ impl Recorder {
     }
 
     /// The origin failed: it gets time to recover.
-    pub(super) fn put_off_stored(&self) {
+    pub(super) fn put_off_stored(&self, failure: Failure) {
         if let Some(stored) = &self.stored {
-            stored.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after);
+            stored.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after, failure);
         }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::growing::Growing;
-use super::registry::Chain;
+use super::registry::{Chain, Takes};
 use crate::error::{BodyError, BodyErrorKind};
 use crate::invalidation::Stamp;
 use crate::store::{Blocks, Head, Stored};
@@ -126,17 +126,17 @@ impl Fill {
         Participant { fill: Arc::clone(self), seat }
     }
 
-    /// Whether somebody who comes now can have all of the answer.
-    pub(super) fn is_joinable(&self) -> bool {
+    /// Whether somebody who comes now can have all of the answer, and takes it.
+    pub(super) fn is_joinable(&self, takes: &Takes) -> bool {
         match &self.state.lock().phase {
-            Phase::Asking | Phase::Stored(_) => true,
-            Phase::Flowing(flow) => flow.body.is_complete() && flow.window.is_none() && !failed(flow),
+            // What is yet to come is newer than any request that waits for it.
+            Phase::Asking => true,
+            Phase::Stored(stored) => takes.accepts(&stored.head),
+            Phase::Flowing(flow) => {
+                flow.body.is_complete() && flow.window.is_none() && !failed(flow) && takes.accepts(&flow.head)
+            }
             Phase::Unshared(_) => false,
         }
-    }
-
-    pub(super) fn is_asking(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Asking)
     }
 
     // What the task does.

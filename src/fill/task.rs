@@ -20,6 +20,7 @@ use tower::{BoxError, Service, ServiceExt};
 use super::recorder::{Decision, Part, Recorder};
 use super::shared::Kept;
 use crate::error::{BodyError, BodyErrorKind};
+use crate::semantics::reuse::Failure;
 use crate::store::{Head, Stored};
 
 /// Everything a fill needs.
@@ -83,12 +84,12 @@ impl<S, B> Exchange<S, B> {
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                recorder.put_off_stored();
+                recorder.put_off_stored(Failure::Disconnected);
                 let _ = tell.send(LeaderAnswer::Failed(error));
                 return;
             }
             Err(panic) => {
-                recorder.put_off_stored();
+                recorder.put_off_stored(Failure::Disconnected);
                 let _ = tell.send(LeaderAnswer::Panicked(panic));
                 return;
             }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::key::{path_part, uri_part};
+use crate::key::{KeyBuf, path_part, uri_part};
 use crate::sync::{Mutex, RwLock};
 
 /// More exact rules than this cannot be pending; the log then falls back to invalidating everything.
@@ -29,6 +29,12 @@ pub(crate) enum Scope {
     Path(Box<[u8]>),
     /// Everything.
     All,
+}
+
+impl Scope {
+    pub(crate) fn path(path: &str, query: Option<&str>) -> Self {
+        Self::Path(KeyBuf::of_path(path, query).as_bytes().into())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -191,7 +197,6 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyBuf;
 
     fn key(uri: &str) -> Box<[u8]> {
         KeyBuf::of_uri(&uri.parse().unwrap(), &http::HeaderMap::new(), false).unwrap().as_bytes().into()

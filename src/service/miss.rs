@@ -14,7 +14,7 @@ use crate::answer::{self, View};
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
 use crate::fill::{
-    Answer, Exchange, Lead, LeaderAnswer, Part, Participant, Recorder, Turn, Unshared, Wish, spawn,
+    Answer, Exchange, Lead, LeaderAnswer, Part, Participant, Recorder, Takes, Turn, Unshared, Wish, spawn,
 };
 use crate::invalidation::sweep;
 use crate::key::KeyBuf;
@@ -135,9 +135,10 @@ where
             };
         }
         let deadline = Instant::now() + reader.policy.limits.follower_wait;
-        let mut wish = Wish { unanswered: reader.wants_new_answer(), ..Wish::default() };
+        let mut wish = Wish::default();
         let mut rejoins = 0;
         loop {
+            wish.takes = self.reader.takes();
             match self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
                 Turn::Lead(lead) => return self.lead(lead, &runtime).await,
                 Turn::Busy => return self.alone(Some(Detail::Busy)).await,
@@ -164,28 +165,22 @@ where
         };
         let vary = Some(stored.head.vary.clone());
         self.reader.take(Ask { stored: Some(stored), ..Ask::about_nothing(ForwardReason::Stale, vary) });
-        let wish = Wish { background: true, ..Wish::default() };
+        let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
-            // The origin's answer is for the store alone.
-            drop(self.exchange(lead, &runtime));
+            match self.reader.look_again() {
+                Some(stored) => lead.found(stored),
+                // The origin's answer is for the store alone.
+                None => drop(self.exchange(lead, &runtime)),
+            }
         }
     }
 
     /// Asks the origin, for everyone who wants this key.
     async fn lead(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
-        // Another fill may have ended between the lookup and the lead. What is stored now is also what may be
-        // revalidated: nothing that was invalidated before this fill began.
-        let now = self.reader.edge.clock.elapsed();
-        match self.reader.edge.look(self.reader.query(), now) {
-            Look::Answer { stored, use_: Use::Fresh } => {
-                lead.found(Arc::clone(&stored));
-                return Ok(self.reader.answer_stored(&stored, Use::Fresh.outcome(&stored, now)));
-            }
-            Look::Ask(ask) => (self.reader.stored, self.reader.others) = (ask.stored, ask.others),
-            Look::Answer { stored, .. } => {
-                (self.reader.stored, self.reader.others) = (Some(stored), Vec::new())
-            }
-            Look::Unsatisfiable => (self.reader.stored, self.reader.others) = (None, Vec::new()),
+        if let Some(stored) = self.reader.look_again() {
+            lead.found(Arc::clone(&stored));
+            let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
+            return Ok(self.reader.answer_stored(&stored, outcome));
         }
         self.ask_origin(lead, runtime).await
     }
@@ -270,9 +265,7 @@ where
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
-        if !self.reader.wants_new_answer()
-            && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key)
-        {
+        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &self.reader.takes()) {
             let deadline = Instant::now() + self.reader.policy.limits.follower_wait;
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);
@@ -372,9 +365,22 @@ impl Reader {
         self.method == Method::GET && self.facts.range && plain && range::is_single(&self.headers)
     }
 
-    /// Whether an answer that the origin gave before this request came will not do.
-    fn wants_new_answer(&self) -> bool {
-        self.reason == ForwardReason::Request || self.control.no_cache
+    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
+    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
+    fn look_again(&mut self) -> Option<Arc<Stored>> {
+        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        (self.stored, self.others) = match look {
+            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
+            Look::Ask(ask) => (ask.stored, ask.others),
+            Look::Unsatisfiable => (None, Vec::new()),
+        };
+        None
+    }
+
+    /// What this request takes of an answer that has begun to come.
+    fn takes(&self) -> Takes {
+        Takes { control: self.control, now: self.edge.clock.elapsed() }
     }
 
     fn query(&self) -> Query<'_> {

@@ -37,7 +37,7 @@ impl<S> Cache<S> {
         let posted = Posted::begin(&edge, &request, &facts);
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
-            let mut pending = Pending { edge: Arc::clone(&edge), scope: target.scope };
+            let mut pending = Pending { edge: Arc::clone(&edge), scope: Some(target.scope) };
             let response = exchange.await?;
             let outcome = Outcome::forward(ForwardReason::Method);
             edge.counters.answered(&outcome);
@@ -130,9 +130,9 @@ impl Posted {
 
 /// What a write is about.
 struct Target {
-    /// Absolute, as its key has it. `None` if the request has no key: then nothing is stored under it either.
+    /// Absolute, as its key has it. `None` if the request has no key.
     uri: Option<Uri>,
-    scope: Option<Scope>,
+    scope: Scope,
 }
 
 impl Target {
@@ -140,9 +140,11 @@ impl Target {
         let policy = edge.policy_for(request.uri());
         // The key of a read of the same target, so in the form a read has.
         let uri = key::rewritten_uri(request.uri(), &policy.key);
-        let scope = edge.uri_scope(&uri, request.headers());
-        let uri = if scope.is_some() { absolute(edge, uri, request.headers()) } else { None };
-        Self { uri, scope }
+        match edge.uri_scope(&uri, request.headers()) {
+            Some(scope) => Self { uri: absolute(edge, uri, request.headers()), scope },
+            // Whose object it is only the origin knows: it may be that of any host.
+            None => Self { scope: Scope::path(uri.path(), uri.query()), uri: None },
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::invalidation::Stamp;
 use crate::semantics::freshness::Terms;
+use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
@@ -89,7 +90,8 @@ pub(crate) struct Stored {
     first: u64,
     total: u64,
     pub(crate) stamp: Stamp,
-    /// After the origin failed: not asked again before this moment, in milliseconds.
+    /// After the origin failed: not asked again before this moment, in milliseconds, and above them the status with
+    /// which it failed, 0 if it did not answer.
     retry_at: AtomicU64,
     weight: u64,
 }
@@ -162,17 +164,34 @@ impl Stored {
     }
 
     /// The origin failed when it was asked about this response.
-    pub(crate) fn put_off(&self, until: Duration) {
-        self.retry_at.store(millis(until), Ordering::Relaxed);
+    pub(crate) fn put_off(&self, until: Duration, failure: Failure) {
+        let status = match failure {
+            Failure::Status(status) => status.as_u16(),
+            Failure::Disconnected => 0,
+        };
+        self.retry_at.store(u64::from(status) << MILLIS_BITS | millis(until), Ordering::Relaxed);
     }
 
-    pub(crate) fn is_put_off(&self, now: Duration) -> bool {
-        self.retry_at.load(Ordering::Relaxed) > millis(now)
+    /// How the origin failed, if that was just now.
+    pub(crate) fn put_off_by(&self, now: Duration) -> Option<Failure> {
+        let retry_at = self.retry_at.load(Ordering::Relaxed);
+        if retry_at & MAX_MILLIS <= millis(now) {
+            return None;
+        }
+        let status = u16::try_from(retry_at >> MILLIS_BITS).ok();
+        Some(
+            status
+                .and_then(|status| StatusCode::from_u16(status).ok())
+                .map_or(Failure::Disconnected, Failure::Status),
+        )
     }
 }
 
+const MILLIS_BITS: u32 = 48;
+const MAX_MILLIS: u64 = (1 << MILLIS_BITS) - 1;
+
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }
 
 /// The bytes of a body, in blocks that hold nothing else.
