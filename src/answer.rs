@@ -52,6 +52,7 @@ pub(crate) fn shared<R>(
     if let Some(value) = headers.get_mut(CACHE_STATUS) {
         *value = status(edge, head.upstream_status.as_ref(), &outcome);
     }
+    drop_targeted(&mut headers, view.policy);
     let facts = view.facts;
     let (status, body) = if facts.conditional
         && preconditions::evaluate(view.headers, head.status, &headers, head.received_wall)
@@ -126,6 +127,7 @@ where
     } else {
         Response::from_parts(parts, Body::origin(body))
     };
+    drop_targeted(response.headers_mut(), view.policy);
     let member = status(edge, None, &outcome);
     response.headers_mut().append(CACHE_STATUS, member);
     response.extensions_mut().insert(outcome);
@@ -151,6 +153,16 @@ fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Out
     *response.headers_mut() = headers;
     response.extensions_mut().insert(outcome);
     response
+}
+
+/// Takes out the fields that are for this cache alone, if the policy has them so. The stored response keeps them: after a
+/// revalidation they count again.
+fn drop_targeted(headers: &mut HeaderMap, policy: &CachePolicy) {
+    if !policy.targeted.forward {
+        for field in &policy.targeted.fields {
+            headers.remove(field);
+        }
+    }
 }
 
 fn let_run(source: Source) {

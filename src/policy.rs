@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::HeaderName;
 
 use crate::key::KeyPolicy;
 
@@ -34,6 +35,8 @@ pub struct CachePolicy {
     pub stale: Stale,
     /// Which parts of a request make the cache key.
     pub key: KeyPolicy,
+    /// Which of the origin's fields are for this cache before `Cache-Control` (RFC 9213).
+    pub targeted: Targeted,
     /// Whether the viewer's `Cache-Control` is honoured.
     pub request_directives: RequestDirectives,
     /// What happens to answers that set a cookie.
@@ -52,6 +55,7 @@ impl Default for CachePolicy {
             heuristic: Heuristic::default(),
             stale: Stale::default(),
             key: KeyPolicy::default(),
+            targeted: Targeted::default(),
             request_directives: RequestDirectives::default(),
             set_cookie: SetCookie::default(),
             authorization: Authorization::default(),
@@ -132,6 +136,27 @@ impl Default for Stale {
             if_disconnected: Duration::from_secs(3600),
             retry_after: Duration::from_secs(2),
         }
+    }
+}
+
+/// The fields in which an origin speaks to caches like this one (RFC 9213).
+///
+/// Where one is there and valid, `Cache-Control` and `Expires` do not count, whatever they say. [`targeted`] says how it is
+/// read, and what viewers with caches of their own get to see.
+///
+/// [`targeted`]: crate::semantics::targeted
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targeted {
+    /// The first of these that is there and valid counts. `CDN-Cache-Control` by default.
+    pub fields: Vec<HeaderName>,
+    /// Whether viewers get these fields, too. Yes by default: there may be another CDN in front. No takes them out of
+    /// everything that is sent under this policy.
+    pub forward: bool,
+}
+
+impl Default for Targeted {
+    fn default() -> Self {
+        Self { fields: vec![HeaderName::from_static("cdn-cache-control")], forward: true }
     }
 }
 

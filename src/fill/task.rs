@@ -25,11 +25,12 @@ use crate::edge::EdgeInner;
 use crate::error::{BodyError, BodyErrorKind};
 use crate::key::KeyBuf;
 use crate::policy::CachePolicy;
-use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
+use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::reuse::{Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
+use crate::semantics::targeted::effective;
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
 use crate::store::{Blocks, Head, Stored};
@@ -185,7 +186,7 @@ impl Rest {
         received: Received,
         now: Duration,
     ) -> Result<Head, NotStored> {
-        let control = ResponseCacheControl::parse(&fields);
+        let control = effective(&fields, &self.policy.targeted.fields);
         let terms = terms(status, &fields, &control, &self.policy, received);
         storable::storable(&storable::Exchange {
             method: &Method::GET,
@@ -412,7 +413,7 @@ pub(crate) fn would_store<R: Body>(
     response: &Response<R>,
 ) -> bool {
     let fields = response.headers();
-    let control = ResponseCacheControl::parse(fields);
+    let control = effective(fields, &policy.targeted.fields);
     let received = Received { at: edge.clock.wall(), delay: Duration::ZERO };
     let exchange = storable::Exchange {
         method: &Method::GET,
