@@ -35,6 +35,8 @@ pub struct CachePolicy {
     pub stale: Stale,
     /// Which parts of a request make the cache key.
     pub key: KeyPolicy,
+    /// Which fields of a request are brought into one form before they are compared and forwarded.
+    pub normalise: Normalise,
     /// Which of the origin's fields are for this cache before `Cache-Control` (RFC 9213).
     pub targeted: Targeted,
     /// Whether the viewer's `Cache-Control` is honoured.
@@ -55,6 +57,7 @@ impl Default for CachePolicy {
             heuristic: Heuristic::default(),
             stale: Stale::default(),
             key: KeyPolicy::default(),
+            normalise: Normalise::default(),
             targeted: Targeted::default(),
             request_directives: RequestDirectives::default(),
             set_cookie: SetCookie::default(),
@@ -193,6 +196,26 @@ pub enum Authorization {
     Explicit,
     /// Never stored, and requests that carry it never get a stored answer.
     Bypass,
+}
+
+/// The fields of a request that are brought into one form, so that viewers who want the same share an answer.
+///
+/// In that form members stand in lower case, without white space, the most wanted first, equally wanted ones in
+/// alphabetic order. Both the stored answers of a `Vary` are told apart by it and the origin sees it. An origin that
+/// takes the *order* of equally wanted members for a preference, which HTTP does not give it (RFC 9110 §12.5.4),
+/// needs the field switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Normalise {
+    /// `Accept-Encoding`. On by default.
+    pub accept_encoding: bool,
+    /// `Accept-Language`. On by default.
+    pub accept_language: bool,
+}
+
+impl Default for Normalise {
+    fn default() -> Self {
+        Self { accept_encoding: true, accept_language: true }
+    }
 }
 
 /// Bounds on what one request or one object may cost.

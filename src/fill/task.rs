@@ -28,6 +28,7 @@ use crate::policy::CachePolicy;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
+use crate::semantics::normal;
 use crate::semantics::reuse::{Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
@@ -98,8 +99,10 @@ impl<S, B> Exchange<S, B> {
         R: Body,
         R::Error: Into<BoxError>,
     {
-        let Self { origin, request, .. } = self;
+        let Self { origin, mut request, .. } = self;
+        // As the viewer spelt it, which `Vary` keeps beside the normal form: those who come later often spell it alike.
         let sent = request.headers().clone();
+        normal::rewrite(request.headers_mut(), self.policy.normalise);
         let asked = self.edge.clock.elapsed();
         let fill = Arc::clone(&self.lead.fill);
         let answer = tokio::select! {
@@ -199,7 +202,7 @@ impl Rest {
             length,
             max_length: self.edge.max_object(&self.policy),
         })?;
-        let vary = Vary::new(&fields, sent).map_err(|_| NotStored::Vary)?;
+        let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
         let length = length.or_else(|| content_length(&fields));
         headers::strip_hop_by_hop(&mut fields);
         fields.remove(TRAILER);

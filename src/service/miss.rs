@@ -21,7 +21,7 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, validation};
+use crate::semantics::{headers, normal, validation};
 use crate::store::{Head, Stored};
 
 /// How often a request that waited for another variant looks for the fill of its own.
@@ -252,6 +252,7 @@ where
         if reduced {
             headers::prepare_fill(&mut parts.headers);
         }
+        normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         match origin.oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => {

@@ -110,7 +110,7 @@ impl<S> Cache<S> {
         let edge = &self.edge.0;
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
-        key::rewrite(&mut parts, &policy.key);
+        key::rewrite(&mut parts, &policy.key, policy.normalise);
         let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
             Ok(key) => key,
             Err(no_key) => {
