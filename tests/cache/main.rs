@@ -2,4 +2,6 @@
 //! stands still. Nothing here sleeps.
 
 mod basics;
+mod normal;
 mod support;
+mod targeted;
