@@ -3,5 +3,6 @@
 
 mod basics;
 mod normal;
+mod status;
 mod support;
 mod targeted;
