@@ -3,6 +3,7 @@
 
 mod basics;
 mod normal;
+mod refusals;
 mod status;
 mod support;
 mod targeted;

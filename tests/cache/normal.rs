@@ -1,5 +1,6 @@
 //! Viewers who ask for the same in other words share an answer, and the origin hears the words that were compared.
 
+use http::HeaderValue;
 use tower_edge::{CachePolicy, KeyPolicy, Normalise, Select};
 
 use crate::support::{Origin, World};
@@ -11,8 +12,9 @@ const OFF: Normalise = Normalise { accept_encoding: false, accept_language: fals
 
 /// The lines of a field that the origin saw last.
 fn seen(world: &World, name: &str) -> Vec<String> {
-    let seen = world.origin.seen().pop().unwrap();
-    seen.headers.get_all(name).iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+    let seen = world.origin.seen().pop().expect("the origin was asked");
+    let text = |line: &HeaderValue| line.to_str().expect("text").to_owned();
+    seen.headers.get_all(name).iter().map(text).collect()
 }
 
 #[tokio::test]

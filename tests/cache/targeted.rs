@@ -12,7 +12,7 @@ async fn second(policy: CachePolicy, lines: Lines) -> String {
     let world = World::with_policy(Origin::numbered(lines), policy);
     world.get("/a").await;
     world.pass_seconds(10);
-    world.get("/a").await.header("cache-status").unwrap().to_owned()
+    world.get("/a").await.header("cache-status").expect("every answer has one").to_owned()
 }
 
 #[tokio::test]
