@@ -100,10 +100,6 @@ impl EdgeInner {
         &self.policy
     }
 
-    pub(crate) fn default_policy(&self) -> &CachePolicy {
-        &self.policy
-    }
-
     /// The largest body that is stored under a policy.
     pub(crate) fn max_object(&self, policy: &CachePolicy) -> u64 {
         max_object(policy, self.capacity)

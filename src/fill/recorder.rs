@@ -24,6 +24,7 @@ use crate::semantics::headers;
 use crate::semantics::range;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
+use crate::semantics::targeted::effective;
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
 use crate::store::{Blocks, Head, Stored, Uncacheable};
@@ -51,7 +52,7 @@ pub(crate) struct Part {
 pub(crate) struct Recorder {
     pub(super) lead: Lead,
     pub(super) edge: Arc<EdgeInner>,
-    policy: Arc<CachePolicy>,
+    pub(super) policy: Arc<CachePolicy>,
     key: KeyBuf,
     /// The key under which the fill is registered: that of a variant, where one is known.
     fill_key: KeyBuf,
@@ -156,7 +157,7 @@ impl Recorder {
     ) -> Result<(Head, HeaderMap), NotStored> {
         let now = self.edge.clock.elapsed();
         let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
-        let control = ResponseCacheControl::parse(&fields);
+        let control = effective(&fields, &self.policy.targeted.fields);
         let terms = terms(status, &fields, &control, &self.policy, received);
         storable::storable(&storable::Exchange {
             method: &Method::GET,
@@ -169,7 +170,7 @@ impl Recorder {
             length,
             max_length: self.edge.max_object(&self.policy),
         })?;
-        let vary = Vary::new(&fields, sent).map_err(|_| NotStored::Vary)?;
+        let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
         let length = length.or_else(|| content_length(&fields));
         headers::strip_hop_by_hop(&mut fields);
         fields.remove(TRAILER);
@@ -471,7 +472,7 @@ pub(crate) fn would_store<R: Body>(
     response: &Response<R>,
 ) -> bool {
     let fields = response.headers();
-    let control = ResponseCacheControl::parse(fields);
+    let control = effective(fields, &policy.targeted.fields);
     let received = Received { at: edge.clock.wall(), delay: Duration::ZERO };
     let exchange = storable::Exchange {
         method: &Method::GET,

@@ -20,6 +20,7 @@ use tower::{BoxError, Service, ServiceExt};
 use super::recorder::{Decision, Part, Recorder};
 use super::shared::Kept;
 use crate::error::{BodyError, BodyErrorKind};
+use crate::semantics::normal;
 use crate::semantics::reuse::Failure;
 use crate::store::{Head, Stored};
 
@@ -72,8 +73,10 @@ impl<S, B> Exchange<S, B> {
         R: Body,
         R::Error: Into<BoxError>,
     {
-        let Self { mut recorder, origin, request } = self;
+        let Self { mut recorder, origin, mut request } = self;
+        // As the viewer spelt it, which `Vary` keeps beside the normal form: those who come later often spell it alike.
         let sent = request.headers().clone();
+        normal::rewrite(request.headers_mut(), recorder.policy.normalise);
         let asked = recorder.edge.clock.elapsed();
         let fill = Arc::clone(&recorder.lead.fill);
         let answer = tokio::select! {

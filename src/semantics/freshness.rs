@@ -175,6 +175,10 @@ fn stated_lifetime(
     if let Some(lifetime) = control.max_age {
         return Some((lifetime, Source::MaxAge));
     }
+    // RFC 9213 §2.2: nor is it for caches that have a field of their own.
+    if control.targeted {
+        return None;
+    }
     let mut lines = headers.get_all(EXPIRES).iter();
     let expires = parse_date(lines.next()?);
     // RFC 9111 §4.2.1: lines that differ make the response stale, and so does what is no date (§5.3).

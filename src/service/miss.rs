@@ -24,7 +24,7 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, range, validation};
+use crate::semantics::{headers, normal, range, validation};
 use crate::store::{Head, Stored, Uncacheable};
 
 /// How often a request that waited for another variant looks for the fill of its own.
@@ -297,6 +297,7 @@ where
         if reduced.is_some() {
             headers::prepare_fill(&mut parts.headers);
         }
+        normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         let asked = reader.edge.clock.elapsed();
         match origin.oneshot(Request::from_parts(parts, body)).await {
@@ -453,7 +454,7 @@ impl Reader {
     ) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        answer::part(&self.edge, head, Source::Fill(participant), &part.range, part.total, outcome, now)
+        answer::part(&self.edge, &self.policy, head, Source::Fill(participant), part, outcome, now)
     }
 
     fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {

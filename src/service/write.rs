@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::runtime::Handle;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::{Cache, passed};
+use super::Cache;
 use crate::answer;
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
@@ -17,6 +17,7 @@ use crate::future::ResponseFuture;
 use crate::invalidation::Scope;
 use crate::key::{self, KeyBuf};
 use crate::outcome::{ForwardReason, Outcome};
+use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::{headers, writes};
 
@@ -32,7 +33,7 @@ impl<S> Cache<S> {
         R::Error: Into<BoxError>,
     {
         let edge = Arc::clone(&self.edge.0);
-        let method = request.method().clone();
+        let policy = Arc::clone(edge.policy_for(request.uri()));
         let target = Target::of(&edge, &request);
         let posted = Posted::begin(&edge, &request, &facts);
         let exchange = self.origin.clone().oneshot(request);
@@ -43,20 +44,20 @@ impl<S> Cache<S> {
             edge.counters.answered(&outcome);
             if !writes::invalidates(response.status()) {
                 pending.scope = None;
-                return Ok(passed(&edge, response, &method, &facts, outcome));
+                return Ok(answer::passed(&edge, &policy, response, outcome));
             }
             let Some(uri) = &target.uri else {
-                return Ok(passed(&edge, response, &method, &facts, outcome));
+                return Ok(answer::passed(&edge, &policy, response, outcome));
             };
             let others = others(&edge, uri, response.headers());
             match posted {
                 Some(posted) if writes::represents(uri, response.headers()) => {
                     let scopes = others.into_iter().chain(pending.scope.take());
-                    Ok(posted.answered(scopes, response, &method, &facts, outcome))
+                    Ok(posted.answered(&policy, scopes, response, outcome))
                 }
                 _ => {
                     pending.settle(others);
-                    Ok(passed(&edge, response, &method, &facts, outcome))
+                    Ok(answer::passed(&edge, &policy, response, outcome))
                 }
             }
         })
@@ -83,7 +84,7 @@ impl Posted {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = request.uri().clone();
         parts.headers = request.headers().clone();
-        key::rewrite(&mut parts, &policy.key);
+        key::rewrite(&mut parts, &policy.key, policy.normalise);
         headers::prepare_fill(&mut parts.headers);
         let key = KeyBuf::new(&parts, facts, &policy.key, edge.https).ok()?;
         let lead = edge.fills.lead_alone()?;
@@ -96,10 +97,9 @@ impl Posted {
     /// streams to the one who posted.
     fn answered<R>(
         mut self,
+        policy: &CachePolicy,
         scopes: impl Iterator<Item = Scope>,
         response: Response<R>,
-        method: &Method,
-        facts: &Facts,
         outcome: Outcome,
     ) -> Response<Body<R>>
     where
@@ -118,13 +118,13 @@ impl Posted {
             _ => None,
         };
         let Some((head, runtime)) = head else {
-            return passed(&self.edge, Response::from_parts(parts, body), method, facts, outcome);
+            return answer::passed(&self.edge, policy, Response::from_parts(parts, body), outcome);
         };
         let participant = self.recorder.participate();
         runtime.spawn(self.recorder.read(head, body));
         let body = Body::whole(Source::Fill(participant), length);
         let outcome = Outcome { stored: true, ..outcome };
-        answer::flowing(&self.edge, Response::from_parts(parts, body), outcome)
+        answer::flowing(&self.edge, policy, Response::from_parts(parts, body), outcome)
     }
 }
 
