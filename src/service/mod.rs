@@ -24,6 +24,7 @@ use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::{CachePolicy, RequestDirectives};
 use crate::request::{Class, Facts};
 use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::headers;
 
 /// An origin service with an edge in front. Made by [`CacheLayer`](crate::CacheLayer).
 ///
@@ -110,6 +111,10 @@ impl<S> Cache<S> {
         let edge = &self.edge.0;
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
+        if facts.nominates {
+            // Before the key is built: what the origin will not see must not be in it (invariant 1).
+            headers::strip_hop_by_hop(&mut parts.headers);
+        }
         key::rewrite(&mut parts, &policy.key);
         let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
             Ok(key) => key,
@@ -130,7 +135,7 @@ impl<S> Cache<S> {
                 edge.counters.answered(&outcome);
                 let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
                 let source = Source::Stored(Arc::clone(&stored));
-                let length = Some(stored.body.len());
+                let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
                 if let Use::Stale { refresh: true, .. } = use_ {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);

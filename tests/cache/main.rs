@@ -1,13 +1,22 @@
 //! What the edge promises, tried through the public layer: one module a promise, over a scripted origin and a clock that
 //! stands still. Nothing here sleeps.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod basics;
 mod bounded;
 mod collapse;
 mod harmless;
+mod invalidation;
+mod keyed;
 mod newest;
 mod panics;
+mod parts;
+mod released;
+mod requests;
+mod shareable;
+mod stale;
 mod support;
 mod tower;
+mod validation;
 mod waiting;
+mod whole;
+mod writes;
