@@ -88,7 +88,13 @@ async fn drop_everywhere(kind: Kind, goers: impl Fn(usize) -> bool) {
             let times = if goers(n) { polls } else { 10_000 };
             async move { (n, poll_times(answer, times).await) }
         };
+        let begin = Instant::now();
         let ends = join_all((0..5).map(viewer)).await;
+        assert_eq!(
+            begin.elapsed(),
+            Duration::ZERO,
+            "{kind:?}, {polls} polls: somebody had to wait for a timer"
+        );
         let everyone_stayed = ends.iter().all(|(_, end)| end.is_some());
         for (n, end) in ends {
             match end {
