@@ -380,7 +380,7 @@ impl Recorder {
     /// The origin failed: it gets time to recover.
     pub(super) fn put_off_stored(&self, failure: Failure) {
         if let Some(stored) = &self.stored {
-            stored.put_off(self.edge.clock.elapsed() + self.policy.stale.retry_after, failure);
+            stored.put_off(self.edge.clock.elapsed().saturating_add(self.policy.stale.retry_after), failure);
         }
     }
 
@@ -393,7 +393,7 @@ impl Recorder {
     }
 
     fn note_uncacheable(&self, why: Uncacheable) {
-        let until = self.edge.clock.elapsed() + self.policy.limits.uncacheable_memo;
+        let until = self.edge.clock.elapsed().saturating_add(self.policy.limits.uncacheable_memo);
         self.edge.memos.note(&self.fill_key, why, until, self.stamp.as_of());
     }
 

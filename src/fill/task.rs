@@ -183,6 +183,8 @@ impl Recorder {
             if ended {
                 break Ok(());
             }
+            // A body that is always ready must not keep its thread from others.
+            tokio::task::coop::consume_budget().await;
         };
         let short = promised.is_some_and(|promised| length != promised);
         let end = if end.is_ok() && short { Err(BodyError::new(BodyErrorKind::Length)) } else { end };

@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::RANGE;
 use http::request::Parts;
@@ -29,6 +30,8 @@ use crate::store::{Head, Stored, Uncacheable};
 
 /// How often a request that waited for another variant looks for the fill of its own.
 const REJOINS: u8 = 3;
+/// No viewer waits longer than this, whatever the policy says.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
 /// A request on its way to the origin.
 pub(super) struct Miss<S, B> {
@@ -134,7 +137,7 @@ where
                 None => self.alone(Some(Detail::Busy)).await,
             };
         }
-        let deadline = Instant::now() + reader.policy.limits.follower_wait;
+        let deadline = reader.deadline();
         let mut wish = Wish::default();
         let mut rejoins = 0;
         loop {
@@ -266,7 +269,7 @@ where
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
         if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &self.reader.takes()) {
-            let deadline = Instant::now() + self.reader.policy.limits.follower_wait;
+            let deadline = self.reader.deadline();
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);
             }
@@ -377,6 +380,11 @@ impl Reader {
             Look::Unsatisfiable => (None, Vec::new()),
         };
         None
+    }
+
+    /// When this request has waited long enough for another's fill.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.policy.limits.follower_wait.min(LONGEST_WAIT)
     }
 
     /// What this request takes of an answer that has begun to come.
