@@ -41,17 +41,7 @@ pub(crate) fn shared<R>(
     outcome: Outcome,
     now: Duration,
 ) -> Response<Body<R>> {
-    let mut headers = head.headers.clone();
-    let age = head.age(now).as_secs();
-    if age == 0 && !outcome.is_hit() && !outcome.collapsed {
-        // First-hand: no cache held it (RFC 9111 §5.1).
-        headers.remove(AGE);
-    } else if let Some(value) = headers.get_mut(AGE) {
-        *value = HeaderValue::from(age);
-    }
-    if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = status(edge, head.upstream_status.as_ref(), &outcome);
-    }
+    let mut headers = fields(edge, head, &outcome, now);
     let facts = view.facts;
     let (status, body) = if facts.conditional
         && preconditions::evaluate(view.headers, head.status, &headers, head.received_wall)
@@ -59,10 +49,10 @@ pub(crate) fn shared<R>(
     {
         preconditions::not_modified_fields(&mut headers);
         // The viewer did not ask for the body, but the next one may.
-        let_run(source);
+        let_run(&source);
         (StatusCode::NOT_MODIFIED, Body::empty())
     } else if *view.method == Method::HEAD {
-        let_run(source);
+        let_run(&source);
         (head.status, Body::empty())
     } else if facts.range
         && head.status == StatusCode::OK
@@ -72,7 +62,7 @@ pub(crate) fn shared<R>(
             Selection::Whole => (head.status, Body::whole(source, Some(length))),
             Selection::Unsatisfiable => {
                 unsatisfiable(&mut headers, length);
-                let_run(source);
+                let_run(&source);
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
             }
             Selection::Parts(parts) => {
@@ -83,6 +73,37 @@ pub(crate) fn shared<R>(
         (head.status, Body::whole(source, length))
     };
     finish(status, headers, body, outcome)
+}
+
+/// A part of a response, straight from the fill that fetched it.
+pub(crate) fn part<R>(
+    edge: &EdgeInner,
+    head: &Head,
+    source: Source,
+    range: &Range<u64>,
+    total: u64,
+    outcome: Outcome,
+    now: Duration,
+) -> Response<Body<R>> {
+    let mut headers = fields(edge, head, &outcome, now);
+    single_range(&mut headers, range, total);
+    finish(StatusCode::PARTIAL_CONTENT, headers, Body::run(source, range.clone()), outcome)
+}
+
+/// The fields of a shared response, with `Age` and `Cache-Status` as they are now.
+fn fields(edge: &EdgeInner, head: &Head, outcome: &Outcome, now: Duration) -> HeaderMap {
+    let mut headers = head.headers.clone();
+    let age = head.age(now).as_secs();
+    if age == 0 && !outcome.is_hit() && !outcome.collapsed {
+        // First-hand: no cache held it (RFC 9111 §5.1).
+        headers.remove(AGE);
+    } else if let Some(value) = headers.get_mut(AGE) {
+        *value = HeaderValue::from(age);
+    }
+    if let Some(value) = headers.get_mut(CACHE_STATUS) {
+        *value = status(edge, head.upstream_status.as_ref(), outcome);
+    }
+    headers
 }
 
 /// The origin's response, for the one who asked. `reduced` says that conditions and range were left out of the request, so
@@ -132,6 +153,17 @@ where
     response
 }
 
+/// The origin's response to a request that is no read, whose body others may come to read.
+pub(crate) fn flowing<R>(
+    edge: &EdgeInner,
+    mut response: Response<Body<R>>,
+    outcome: Outcome,
+) -> Response<Body<R>> {
+    response.headers_mut().append(CACHE_STATUS, status(edge, None, &outcome));
+    response.extensions_mut().insert(outcome);
+    response
+}
+
 /// A response that the edge makes up itself.
 pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -> Response<Body<R>> {
     let mut headers = HeaderMap::with_capacity(4);
@@ -153,7 +185,7 @@ fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Out
     response
 }
 
-fn let_run(source: Source) {
+fn let_run(source: &Source) {
     if let Source::Fill(participant) = source {
         participant.let_run();
     }
@@ -177,6 +209,8 @@ fn partial<R>(
     parts: &[Range<u64>],
     length: u64,
 ) -> Body<R> {
+    // The origin was asked for the whole: the next range is then at hand.
+    let_run(&source);
     headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
     if let [range] = parts {
         single_range(headers, range, length);

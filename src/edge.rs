@@ -121,6 +121,19 @@ impl EdgeInner {
         self.counters.invalidated();
         sweep::start(self);
     }
+
+    /// The same, and the number of the rules, unless others that cover `key` came after `since`.
+    pub(crate) fn invalidate_alone(
+        self: &Arc<Self>,
+        scopes: impl IntoIterator<Item = Scope>,
+        key: &[u8],
+        since: u64,
+    ) -> Option<u64> {
+        let number = self.log.append_alone(scopes, key, since);
+        self.counters.invalidated();
+        sweep::start(self);
+        number
+    }
 }
 
 const MAX_OBJECT: u64 = 64 * 1024 * 1024;

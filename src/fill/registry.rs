@@ -169,10 +169,6 @@ impl Lead {
         self.fill.stamp.as_of()
     }
 
-    pub(super) fn is_current(&self, key: &[u8]) -> bool {
-        self.registry.log.is_current(key, &self.fill.stamp)
-    }
-
     /// Nothing more will be published: nobody joins, and invalidations need not wait. False if that was known before.
     pub(super) fn retire(&mut self) -> bool {
         self.leave_registry();

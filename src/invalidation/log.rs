@@ -75,7 +75,10 @@ impl Stamp {
 impl Log {
     /// Puts a rule in force and returns its number.
     pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>) -> u64 {
-        let mut rules = self.rules.write();
+        self.append_to(&mut self.rules.write(), scopes)
+    }
+
+    fn append_to(&self, rules: &mut Rules, scopes: impl IntoIterator<Item = Scope>) -> u64 {
         let number = self.head.load(Ordering::Relaxed) + 1;
         for scope in scopes {
             match scope {
@@ -92,6 +95,19 @@ impl Log {
         // Released while the rules are locked: whoever sees the number finds the rules.
         self.head.store(number, Ordering::Release);
         number
+    }
+
+    /// Puts a rule in force, and returns its number unless another rule that covers `key` came after `since`.
+    pub(crate) fn append_alone(
+        &self,
+        scopes: impl IntoIterator<Item = Scope>,
+        key: &[u8],
+        since: u64,
+    ) -> Option<u64> {
+        let mut rules = self.rules.write();
+        let alone = !rules.matches(key, since);
+        let number = self.append_to(&mut rules, scopes);
+        alone.then_some(number)
     }
 
     pub(crate) fn head(&self) -> u64 {

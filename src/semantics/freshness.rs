@@ -30,6 +30,13 @@ pub enum Source {
     None,
 }
 
+impl Source {
+    /// Whether the origin itself stated the lifetime.
+    pub fn is_explicit(self) -> bool {
+        matches!(self, Self::SMaxAge | Self::MaxAge | Self::Expires)
+    }
+}
+
 /// Everything about a stored response's time that can be known when it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {

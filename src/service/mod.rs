@@ -135,7 +135,7 @@ impl<S> Cache<S> {
                 edge.counters.answered(&outcome);
                 let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
                 let source = Source::Stored(Arc::clone(&stored));
-                let length = Some(stored.body.len());
+                let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
                 if let Use::Stale { refresh: true, .. } = use_ {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);

@@ -4,12 +4,21 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
 mod basics;
+mod bounded;
+mod collapse;
+mod harmless;
 mod invalidation;
 mod keyed;
+mod newest;
+mod panics;
+mod parts;
 mod released;
 mod requests;
 mod shareable;
 mod stale;
 mod support;
+mod tower;
+mod validation;
+mod waiting;
 mod whole;
 mod writes;

@@ -275,7 +275,6 @@ async fn a_revalidation_that_forbids_sharing_reaches_no_follower() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "bug: the one who led the fill gets the stored head, without the fields that were for them"]
 async fn fields_named_private_reach_the_viewer_they_are_for() {
     // RFC 9111 §5.2.2.7: the field is for a single user, and that is the one whose request went to the origin.
     let world = World::new(Origin::numbered(&[
