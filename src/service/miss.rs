@@ -329,28 +329,10 @@ impl Reader {
         }
     }
 
-    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
-    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
-    fn look_again(&mut self) -> Option<Arc<Stored>> {
-        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
-        (self.stored, self.others) = match look {
-            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
-            Look::Answer { stored, .. } => (Some(stored), Vec::new()),
-            Look::Ask(ask) => (ask.stored, ask.others),
-            Look::Unsatisfiable => (None, Vec::new()),
-        };
-        None
-    }
-
     fn vary_by(&mut self, vary: &crate::semantics::vary::Vary) {
         let mut fingerprint = Vec::new();
         vary.fingerprint(&self.headers, &mut fingerprint);
         self.fill_key = self.key.for_variant(&fingerprint);
-    }
-
-    /// What this request takes of an answer that has begun to come.
-    fn takes(&self) -> Takes {
-        Takes { control: self.control, now: self.edge.clock.elapsed() }
     }
 
     /// Takes note of what the origin answers.
@@ -381,6 +363,24 @@ impl Reader {
     fn may_have_part(&self) -> bool {
         let plain = !self.facts.conditional && !self.facts.authorization;
         self.method == Method::GET && self.facts.range && plain && range::is_single(&self.headers)
+    }
+
+    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
+    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
+    fn look_again(&mut self) -> Option<Arc<Stored>> {
+        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        (self.stored, self.others) = match look {
+            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
+            Look::Ask(ask) => (ask.stored, ask.others),
+            Look::Unsatisfiable => (None, Vec::new()),
+        };
+        None
+    }
+
+    /// What this request takes of an answer that has begun to come.
+    fn takes(&self) -> Takes {
+        Takes { control: self.control, now: self.edge.clock.elapsed() }
     }
 
     fn query(&self) -> Query<'_> {
