@@ -273,3 +273,14 @@ async fn a_revalidation_that_forbids_sharing_reaches_no_follower() {
     assert!(!world.get("/a").await.is_hit());
     assert_eq!(world.edge.stats().objects, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn fields_named_private_reach_the_viewer_they_are_for() {
+    // RFC 9111 §5.2.2.7: the field is for a single user, and that is the one whose request went to the origin.
+    let world = World::new(Origin::numbered(&[
+        ("cache-control", "max-age=60, private=\"set-cookie\""),
+        ("set-cookie", "session=1"),
+    ]));
+    assert_eq!(world.get("/a").await.header("set-cookie"), Some("session=1"));
+    assert_eq!(world.get("/a").await.header("set-cookie"), None);
+}
