@@ -4,6 +4,7 @@
 //! wrong here shows one viewer's answer to another. So a flag that restricts counts whatever its argument, one
 //! that permits counts only if it is spelt as it should be, and of two arguments the smaller one holds.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
@@ -174,7 +175,8 @@ impl Argument<'_> {
     /// `delta-seconds` (RFC 9111 §1.2.2).
     fn seconds(self) -> Option<Duration> {
         match self {
-            Argument::Token(text) | Argument::Quoted(text) => delta_seconds(text),
+            Argument::Token(text) => delta_seconds(text),
+            Argument::Quoted(text) => delta_seconds(&unescaped(text)),
             Argument::None | Argument::Malformed => None,
         }
     }
@@ -185,7 +187,7 @@ impl Argument<'_> {
         let Argument::Quoted(text) = self else {
             return Fields::All;
         };
-        field_names(text)
+        field_names(&unescaped(text))
     }
 }
 
@@ -280,6 +282,19 @@ fn split_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
+/// RFC 9110 §5.6.4: a quoted pair stands for the octet after the backslash.
+fn unescaped(quoted: &[u8]) -> Cow<'_, [u8]> {
+    if !quoted.contains(&b'\\') {
+        return Cow::Borrowed(quoted);
+    }
+    let mut bytes = quoted.iter();
+    let mut unescaped = Vec::with_capacity(quoted.len());
+    while let Some(&byte) = bytes.next() {
+        unescaped.push(if byte == b'\\' { *bytes.next().unwrap_or(&byte) } else { byte });
+    }
+    Cow::Owned(unescaped)
+}
+
 /// `tchar` of RFC 9110 §5.6.2.
 fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
@@ -319,6 +334,7 @@ mod tests {
             (&["  ,, max-age=5 ,"], seconds(5)),
             (&["max-age=005"], seconds(5)),
             (&["max-age=\"5\""], seconds(5)),
+            (&["max-age=\"1\\5\""], seconds(15)),
             (&["max-age='5'"], seconds(0)),
             (&["max-age=2147483647"], seconds(2_147_483_647)),
             (&["max-age=2147483649"], seconds(2_147_483_648)),
@@ -399,7 +415,9 @@ mod tests {
             (&["private=\"\""], Some(Fields::All)),
             (&["private=\" , \""], Some(Fields::All)),
             (&["private=\"a b\""], Some(Fields::All)),
-            (&["private=\"a\\b\""], Some(Fields::All)),
+            (&["private=\"a\\b\""], named(&["ab"])),
+            (&["private=\"a\\,b\""], named(&["a", "b"])),
+            (&["private=\"a\\ b\""], Some(Fields::All)),
             (&["private=\""], Some(Fields::All)),
             (&["private=\"a"], Some(Fields::All)),
             (&["private=\"a\"b"], Some(Fields::All)),
