@@ -137,8 +137,8 @@ fn by_criterion(criterion: &mut Criterion) {
 }
 
 /// Requests a turn, and turns each of the two gets.
-const TURN: usize = 500;
-const TURNS: usize = 2_000;
+const TURN: usize = 32;
+const TURNS: usize = 20_000;
 
 /// The median over many turns of what one exchange takes without the layer and through it, in nanoseconds.
 fn in_turns(length: usize, request: &Request<Full<Bytes>>) -> (f64, f64) {
@@ -170,7 +170,9 @@ fn median(mut turns: Vec<Duration>) -> f64 {
 }
 
 fn side_by_side() {
-    println!("\nns an exchange            without   through     added   (medians of {TURNS} turns of {TURN})");
+    println!(
+        "\nns an exchange            without   through     added   (medians of {TURNS} turns of {TURN})"
+    );
     let get = request(&Method::GET, &[]);
     for (name, length) in SIZES {
         row(&format!("GET, {name}"), in_turns(length, &get));

@@ -67,10 +67,7 @@ impl EdgeInner {
         };
         let stored = match slot.select(query.key.as_bytes(), query.headers, &self.log) {
             Selected::Variant(stored) => stored,
-            Selected::Other => {
-                let vary = slot.variants().first().map(|newest| newest.head.vary.clone());
-                return ask(query, ForwardReason::VaryMiss, None, vary);
-            }
+            Selected::Other(vary) => return ask(query, ForwardReason::VaryMiss, None, Some(vary)),
             Selected::Nothing => return ask(query, ForwardReason::UriMiss, None, None),
         };
         let head = &stored.head;

@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::stored::Stored;
 use crate::invalidation::Log;
+use crate::semantics::vary::Vary;
 
 /// The variants of one key, newest first. Cloning one costs one count.
 #[derive(Clone, Debug)]
@@ -18,8 +19,8 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) enum Selected {
     Variant(Arc<Stored>),
-    /// There are variants, and none is for this request.
-    Other,
+    /// There are variants, and none is for this request. By what the newest varies.
+    Other(Vary),
     /// Nothing that may still be used.
     Nothing,
 }
@@ -73,16 +74,19 @@ impl Slot {
 
     /// The newest variant for a request, of those that no invalidation covers. Each is judged by its own `Vary`
     /// (RFC 9111 §4.1); one that does not vary gives way to one that does and matches.
-    pub(crate) fn select(&self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
-        if let Self::One(stored) = self {
-            return match log.is_current(key, &stored.stamp) {
-                false => Selected::Nothing,
-                true if stored.head.vary.matches(request) => Selected::Variant(Arc::clone(stored)),
-                true => Selected::Other,
-            };
-        }
+    pub(crate) fn select(self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
+        let variants = match self {
+            Self::One(stored) => {
+                return match log.is_current(key, &stored.stamp) {
+                    false => Selected::Nothing,
+                    true if stored.head.vary.matches(request) => Selected::Variant(stored),
+                    true => Selected::Other(stored.head.vary.clone()),
+                };
+            }
+            Self::Many(variants) => variants,
+        };
         let mut selected = Selected::Nothing;
-        for stored in self.variants() {
+        for stored in variants.iter() {
             if !log.is_current(key, &stored.stamp) {
                 continue;
             }
@@ -90,7 +94,7 @@ impl Slot {
                 Selected::Variant(_) if stored.head.vary.is_empty() => {}
                 _ if !stored.head.vary.matches(request) => {
                     if matches!(selected, Selected::Nothing) {
-                        selected = Selected::Other;
+                        selected = Selected::Other(stored.head.vary.clone());
                     }
                 }
                 Selected::Variant(best) if !best.head.vary.is_empty() => {}
