@@ -173,7 +173,7 @@ proptest! {
         let response = Fields(lines.into_iter().map(|line| ("vary".to_owned(), line)).collect());
         let names = vary::names(&response);
         let (stored_map, presented_map) = (stored.to_map(), presented.to_map());
-        match Vary::new(&response.to_map(), &stored_map) {
+        match Vary::new(&response.to_map(), &stored_map, tower_edge::Normalise::default()) {
             Err(_) => prop_assert_eq!(names, None),
             Ok(vary) => {
                 let Some(names) = names else { return Err(TestCaseError::fail("varies by anything")) };
