@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::body::{Body, Part, Source};
 use crate::edge::EdgeInner;
+use crate::fill;
 use crate::outcome::Outcome;
 use crate::policy::CachePolicy;
 use crate::request::Facts;
@@ -41,17 +42,7 @@ pub(crate) fn shared<R>(
     outcome: Outcome,
     now: Duration,
 ) -> Response<Body<R>> {
-    let mut headers = head.headers.clone();
-    let age = head.age(now).as_secs();
-    if age == 0 && !outcome.is_hit() && !outcome.collapsed {
-        // First-hand: no cache held it (RFC 9111 §5.1).
-        headers.remove(AGE);
-    } else if let Some(value) = headers.get_mut(AGE) {
-        *value = HeaderValue::from(age);
-    }
-    if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = status(edge, head.upstream_status.as_ref(), &outcome);
-    }
+    let mut headers = fields(edge, head, view.policy, &outcome, now);
     let facts = view.facts;
     let (status, body) = if facts.conditional
         && preconditions::evaluate(view.headers, head.status, &headers, head.received_wall)
@@ -59,10 +50,10 @@ pub(crate) fn shared<R>(
     {
         preconditions::not_modified_fields(&mut headers);
         // The viewer did not ask for the body, but the next one may.
-        let_run(source);
+        let_run(&source);
         (StatusCode::NOT_MODIFIED, Body::empty())
     } else if *view.method == Method::HEAD {
-        let_run(source);
+        let_run(&source);
         (head.status, Body::empty())
     } else if facts.range
         && head.status == StatusCode::OK
@@ -72,7 +63,7 @@ pub(crate) fn shared<R>(
             Selection::Whole => (head.status, Body::whole(source, Some(length))),
             Selection::Unsatisfiable => {
                 unsatisfiable(&mut headers, length);
-                let_run(source);
+                let_run(&source);
                 (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
             }
             Selection::Parts(parts) => {
@@ -83,6 +74,44 @@ pub(crate) fn shared<R>(
         (head.status, Body::whole(source, length))
     };
     finish(status, headers, body, outcome)
+}
+
+/// A part of a response, straight from the fill that fetched it.
+pub(crate) fn part<R>(
+    edge: &EdgeInner,
+    policy: &CachePolicy,
+    head: &Head,
+    source: Source,
+    part: &fill::Part,
+    outcome: Outcome,
+    now: Duration,
+) -> Response<Body<R>> {
+    let mut headers = fields(edge, head, policy, &outcome, now);
+    single_range(&mut headers, &part.range, part.total);
+    finish(StatusCode::PARTIAL_CONTENT, headers, Body::run(source, part.range.clone()), outcome)
+}
+
+/// The fields of a shared response, with `Age` and `Cache-Status` as they are now.
+fn fields(
+    edge: &EdgeInner,
+    head: &Head,
+    policy: &CachePolicy,
+    outcome: &Outcome,
+    now: Duration,
+) -> HeaderMap {
+    let mut headers = head.headers.clone();
+    let age = head.age(now).as_secs();
+    if age == 0 && !outcome.is_hit() && !outcome.collapsed {
+        // First-hand: no cache held it (RFC 9111 §5.1).
+        headers.remove(AGE);
+    } else if let Some(value) = headers.get_mut(AGE) {
+        *value = HeaderValue::from(age);
+    }
+    if let Some(value) = headers.get_mut(CACHE_STATUS) {
+        *value = status(edge, head.upstream_status.as_ref(), outcome);
+    }
+    drop_targeted(&mut headers, policy);
+    headers
 }
 
 /// The origin's response, for the one who asked. `reduced` says that conditions and range were left out of the request, so
@@ -126,10 +155,46 @@ where
     } else {
         Response::from_parts(parts, Body::origin(body))
     };
-    let member = status(edge, None, &outcome);
-    response.headers_mut().append(CACHE_STATUS, member);
-    response.extensions_mut().insert(outcome);
+    sign(edge, view.policy, &mut response, outcome);
     response
+}
+
+/// The origin's response to a request that the edge had nothing to do with.
+pub(crate) fn passed<R>(
+    edge: &EdgeInner,
+    policy: &CachePolicy,
+    response: Response<R>,
+    outcome: Outcome,
+) -> Response<Body<R>> {
+    flowing(edge, policy, response.map(Body::origin), outcome)
+}
+
+/// The origin's response to a request that is no read, whose body others may come to read.
+pub(crate) fn flowing<R>(
+    edge: &EdgeInner,
+    policy: &CachePolicy,
+    mut response: Response<Body<R>>,
+    outcome: Outcome,
+) -> Response<Body<R>> {
+    sign(edge, policy, &mut response, outcome);
+    response
+}
+
+/// Says in the origin's response what the edge did.
+fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<R>>, outcome: Outcome) {
+    drop_targeted(response.headers_mut(), policy);
+    response.headers_mut().append(CACHE_STATUS, status(edge, None, &outcome));
+    response.extensions_mut().insert(outcome);
+}
+
+/// Takes out the fields that are for this cache alone, if the policy has them so. The stored response keeps them: after a
+/// revalidation they count again.
+fn drop_targeted(headers: &mut HeaderMap, policy: &CachePolicy) {
+    if !policy.targeted.forward {
+        for field in &policy.targeted.fields {
+            headers.remove(field);
+        }
+    }
 }
 
 /// A response that the edge makes up itself.
@@ -153,7 +218,7 @@ fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Out
     response
 }
 
-fn let_run(source: Source) {
+fn let_run(source: &Source) {
     if let Source::Fill(participant) = source {
         participant.let_run();
     }
@@ -177,6 +242,8 @@ fn partial<R>(
     parts: &[Range<u64>],
     length: u64,
 ) -> Body<R> {
+    // The origin was asked for the whole: the next range is then at hand.
+    let_run(&source);
     headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
     if let [range] = parts {
         single_range(headers, range, length);

@@ -58,7 +58,7 @@ impl Source {
     fn poll_run(&mut self, range: &Range<u64>, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Stored(stored) => {
-                let run = stored.body.run(range);
+                let run = stored.run(range);
                 Poll::Ready(if run.is_empty() { None } else { Some(Ok(run)) })
             }
             Self::Fill(participant) => participant.poll_read(range, cx),

@@ -100,10 +100,6 @@ impl EdgeInner {
         &self.policy
     }
 
-    pub(crate) fn default_policy(&self) -> &CachePolicy {
-        &self.policy
-    }
-
     /// The largest body that is stored under a policy.
     pub(crate) fn max_object(&self, policy: &CachePolicy) -> u64 {
         max_object(policy, self.capacity)
@@ -120,6 +116,19 @@ impl EdgeInner {
         self.log.append(scopes);
         self.counters.invalidated();
         sweep::start(self);
+    }
+
+    /// The same, and the number of the rules, unless others that cover `key` came after `since`.
+    pub(crate) fn invalidate_alone(
+        self: &Arc<Self>,
+        scopes: impl IntoIterator<Item = Scope>,
+        key: &[u8],
+        since: u64,
+    ) -> Option<u64> {
+        let number = self.log.append_alone(scopes, key, since);
+        self.counters.invalidated();
+        sweep::start(self);
+        number
     }
 }
 

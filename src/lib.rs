@@ -31,6 +31,7 @@ pub use layer::CacheLayer;
 pub use observe::Stats;
 pub use outcome::{Detail, Disposition, ForwardReason, Outcome};
 pub use policy::{
-    Authorization, Behavior, CachePolicy, Heuristic, Limits, RequestDirectives, SetCookie, Stale, Ttl,
+    Authorization, Behavior, CachePolicy, Heuristic, Limits, Normalise, RequestDirectives, SetCookie, Stale,
+    Targeted, Ttl,
 };
 pub use service::Cache;

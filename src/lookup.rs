@@ -11,6 +11,7 @@ use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::{Authorization, CachePolicy};
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::range::{self, Selection};
 use crate::semantics::reuse::{self, Failure, Reuse, StaleUse};
 use crate::semantics::vary::Vary;
 use crate::store::{Selected, Stored};
@@ -53,6 +54,8 @@ pub(crate) struct Ask {
     pub(crate) reason: ForwardReason,
     /// What is stored for the request and cannot be used as it is.
     pub(crate) stored: Option<Arc<Stored>>,
+    /// What is stored for other requests of the key.
+    pub(crate) others: Vec<Arc<Stored>>,
     /// By what the key's newest response varies.
     pub(crate) vary: Option<Vary>,
 }
@@ -60,35 +63,47 @@ pub(crate) struct Ask {
 impl EdgeInner {
     pub(crate) fn look(&self, query: Query<'_>, now: Duration) -> Look {
         if query.facts.authorization && query.policy.authorization == Authorization::Bypass {
-            return Look::Ask(Ask { reason: ForwardReason::Bypass, stored: None, vary: None });
+            return Look::Ask(Ask::about_nothing(ForwardReason::Bypass, None));
         }
         let Some(slot) = self.store.get(query.key) else {
-            return ask(query, ForwardReason::UriMiss, None, None);
+            return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None));
         };
         let stored = match slot.select(query.key.as_bytes(), query.headers, &self.log) {
             Selected::Variant(stored) => stored,
             Selected::Other => {
                 let vary = slot.variants().first().map(|newest| newest.head.vary.clone());
-                return ask(query, ForwardReason::VaryMiss, None, vary);
+                let current = |other: &&Arc<Stored>| self.log.is_current(query.key.as_bytes(), &other.stamp);
+                let others = slot.variants().iter().filter(current).cloned().collect();
+                return ask(query, Ask { others, ..Ask::about_nothing(ForwardReason::VaryMiss, vary) });
             }
-            Selected::Nothing => return ask(query, ForwardReason::UriMiss, None, None),
+            Selected::Nothing => return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None)),
         };
         let head = &stored.head;
+        if !stored.is_whole() && !covers(query, &stored) {
+            return ask(query, Ask::about_nothing(ForwardReason::Partial, Some(head.vary.clone())));
+        }
         let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
             Reuse::Fresh => Use::Fresh,
             Reuse::Stale(StaleUse::WhileRevalidate) => {
-                Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: !stored.is_put_off(now) }
+                Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: stored.put_off_by(now).is_none() }
             }
             Reuse::Stale(StaleUse::MaxStale) => Use::Stale { detail: Detail::MaxStale, refresh: false },
             // The origin failed a moment ago: it is not asked again before it had time to recover.
             Reuse::Validate(_)
-                if stored.is_put_off(now) && self.stands_in(query, &stored, Failure::Disconnected, now) =>
+                if stored
+                    .put_off_by(now)
+                    .is_some_and(|failure| self.stands_in(query, &stored, failure, now)) =>
             {
                 Use::Stale { detail: Detail::StaleIfError, refresh: false }
             }
             Reuse::Validate(reason) => {
-                let vary = Some(head.vary.clone()).filter(|vary| !vary.is_empty());
-                return ask(query, reason, Some(stored), vary);
+                let vary = Some(head.vary.clone());
+                // A part is not revalidated: the origin's next part, under the same entity tag, does as much.
+                let whole = stored.is_whole();
+                return ask(
+                    query,
+                    Ask { stored: Some(stored).filter(|_| whole), ..Ask::about_nothing(reason, vary) },
+                );
             }
             Reuse::Unsatisfiable => return Look::Unsatisfiable,
         };
@@ -110,11 +125,29 @@ impl EdgeInner {
     }
 }
 
-fn ask(query: Query<'_>, reason: ForwardReason, stored: Option<Arc<Stored>>, vary: Option<Vary>) -> Look {
-    if query.control.only_if_cached {
-        return Look::Unsatisfiable;
+/// Whether a stored part holds all that a request asks for (RFC 9111 §3.3).
+fn covers(query: Query<'_>, stored: &Stored) -> bool {
+    if !query.facts.range {
+        return false;
     }
-    Look::Ask(Ask { reason, stored, vary: vary.filter(|vary| !vary.is_empty()) })
+    let here = stored.range();
+    let max_ranges = query.policy.limits.ranges;
+    match range::select(query.headers, &stored.head.headers, stored.total(), max_ranges) {
+        Selection::Parts(parts) => parts.iter().all(|part| here.start <= part.start && part.end <= here.end),
+        Selection::Unsatisfiable => true,
+        Selection::Whole => false,
+    }
+}
+
+fn ask(query: Query<'_>, ask: Ask) -> Look {
+    if query.control.only_if_cached { Look::Unsatisfiable } else { Look::Ask(ask) }
+}
+
+impl Ask {
+    pub(crate) fn about_nothing(reason: ForwardReason, vary: Option<Vary>) -> Self {
+        let vary = vary.filter(|vary| !vary.is_empty());
+        Self { reason, stored: None, others: Vec::new(), vary }
+    }
 }
 
 impl Use {

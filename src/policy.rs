@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::HeaderName;
 
 use crate::key::KeyPolicy;
 
@@ -34,6 +35,10 @@ pub struct CachePolicy {
     pub stale: Stale,
     /// Which parts of a request make the cache key.
     pub key: KeyPolicy,
+    /// Which fields of a request are brought into one form before they are compared and forwarded.
+    pub normalise: Normalise,
+    /// Which of the origin's fields are for this cache before `Cache-Control` (RFC 9213).
+    pub targeted: Targeted,
     /// Whether the viewer's `Cache-Control` is honoured.
     pub request_directives: RequestDirectives,
     /// What happens to answers that set a cookie.
@@ -52,6 +57,8 @@ impl Default for CachePolicy {
             heuristic: Heuristic::default(),
             stale: Stale::default(),
             key: KeyPolicy::default(),
+            normalise: Normalise::default(),
+            targeted: Targeted::default(),
             request_directives: RequestDirectives::default(),
             set_cookie: SetCookie::default(),
             authorization: Authorization::default(),
@@ -135,6 +142,27 @@ impl Default for Stale {
     }
 }
 
+/// The fields in which an origin speaks to caches like this one (RFC 9213).
+///
+/// Where one is there and valid, `Cache-Control` and `Expires` do not count, whatever they say. [`targeted`] says how it is
+/// read, and what viewers with caches of their own get to see.
+///
+/// [`targeted`]: crate::semantics::targeted
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targeted {
+    /// The first of these that is there and valid counts. `CDN-Cache-Control` by default.
+    pub fields: Vec<HeaderName>,
+    /// Whether viewers get these fields, too. Yes by default: there may be another CDN in front. No takes them out of
+    /// everything that is sent under this policy.
+    pub forward: bool,
+}
+
+impl Default for Targeted {
+    fn default() -> Self {
+        Self { fields: vec![HeaderName::from_static("cdn-cache-control")], forward: true }
+    }
+}
+
 /// What becomes of `Cache-Control` in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -168,6 +196,26 @@ pub enum Authorization {
     Explicit,
     /// Never stored, and requests that carry it never get a stored answer.
     Bypass,
+}
+
+/// The fields of a request that are brought into one form, so that viewers who want the same share an answer.
+///
+/// In that form members stand in lower case, without white space, the most wanted first, equally wanted ones in
+/// alphabetic order. Both the stored answers of a `Vary` are told apart by it and the origin sees it. An origin that
+/// takes the *order* of equally wanted members for a preference, which HTTP does not give it (RFC 9110 §12.5.4),
+/// needs the field switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Normalise {
+    /// `Accept-Encoding`. On by default.
+    pub accept_encoding: bool,
+    /// `Accept-Language`. On by default.
+    pub accept_language: bool,
+}
+
+impl Default for Normalise {
+    fn default() -> Self {
+        Self { accept_encoding: true, accept_language: true }
+    }
 }
 
 /// Bounds on what one request or one object may cost.

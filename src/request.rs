@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) override_field: bool,
     pub(crate) event_stream: bool,
     pub(crate) upgrade: bool,
+    /// `Connection` names fields that go no further.
+    pub(crate) nominates: bool,
 }
 
 impl Facts {
@@ -54,6 +56,7 @@ impl Facts {
                 "content-length" => facts.body |= value.as_bytes() != b"0",
                 "transfer-encoding" => facts.body = true,
                 "upgrade" => facts.upgrade = true,
+                "connection" => facts.nominates |= !is_plain(value.as_bytes()),
                 "x-http-method-override"
                 | "x-http-method"
                 | "x-method-override"
@@ -78,6 +81,11 @@ impl Facts {
             _ => Class::Write,
         }
     }
+}
+
+/// Whether a `Connection` says no more than what becomes of the connection.
+fn is_plain(connection: &[u8]) -> bool {
+    connection.eq_ignore_ascii_case(b"keep-alive") || connection.eq_ignore_ascii_case(b"close")
 }
 
 /// Whether a path may mean another path to the origin: a rule that matches it as it stands cannot be trusted.

@@ -20,6 +20,8 @@ pub(super) struct Growing {
     pieces: VecDeque<Piece>,
     /// Pieces before this one are blocks.
     blocks: usize,
+    /// Offset of the first byte that came.
+    origin: u64,
     /// Offset of the first byte held, and of the first byte not yet there.
     start: u64,
     end: u64,
@@ -32,12 +34,27 @@ struct Piece {
 }
 
 impl Growing {
+    /// A part of a body, that begins at `first`.
+    pub(super) fn starting_at(first: u64) -> Self {
+        Self { origin: first, start: first, end: first, ..Self::default() }
+    }
+
+    /// Whether nothing that came was let go.
+    pub(super) fn is_complete(&self) -> bool {
+        self.start == self.origin
+    }
+
+    /// The number of bytes that have come.
+    pub(super) fn received(&self) -> u64 {
+        self.end - self.origin
+    }
+
     /// The offset of the first byte held.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
 
-    /// The number of bytes that have come.
+    /// The offset of the first byte that has not come.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -119,7 +136,7 @@ impl Growing {
 
     /// The whole body, if nothing of it was let go.
     pub(super) fn finish(&mut self) -> Option<Blocks> {
-        if self.start != 0 {
+        if !self.is_complete() {
             return None;
         }
         if self.blocks < self.pieces.len() {

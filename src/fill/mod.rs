@@ -5,12 +5,15 @@
 //!   body, each at its own pace; the task learns when nobody is left.
 //! - [`growing`]: the body while it arrives.
 //! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
+//! - [`recorder`]: what the origin's answer means to the store.
 
 mod growing;
+mod recorder;
 mod registry;
 mod shared;
 mod task;
 
-pub(crate) use self::registry::{Lead, Registry, Turn, Wish};
+pub(crate) use self::recorder::{Part, Recorder, would_store};
+pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};
-pub(crate) use self::task::{Exchange, LeaderAnswer, spawn, would_store};
+pub(crate) use self::task::{Exchange, LeaderAnswer, spawn};

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::shared::{Fill, Participant};
 use crate::invalidation::{Log, Registration, Stamp};
 use crate::key::{CacheKey, KeyBuf};
-use crate::store::Stored;
+use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::reuse::{Reuse, reuse};
+use crate::store::{Head, Stored};
 use crate::sync::Mutex;
 
 #[derive(Debug)]
@@ -39,12 +42,25 @@ pub(crate) enum Turn {
 /// Who wants a fill, and how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wish {
-    /// Joins only where the origin has not answered yet: the viewer asked for an answer made now.
-    pub(crate) unanswered: bool,
+    pub(crate) takes: Takes,
     /// Leads without waiting for the answer.
     pub(crate) background: bool,
     /// The fill this request waited for failed: those who waited with it try in turn, this many in all.
     pub(crate) retry: Option<(Chain, u8)>,
+}
+
+/// Which answers that have begun to come a request takes: those it would take from the store.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Takes {
+    pub(crate) control: RequestCacheControl,
+    pub(crate) now: Duration,
+}
+
+impl Takes {
+    pub(super) fn accepts(&self, head: &Head) -> bool {
+        // RFC 9111 §4 makes no difference between what is stored and what is being stored.
+        matches!(reuse(&head.terms, head.age(self.now), &self.control), Reuse::Fresh | Reuse::Stale(_))
+    }
 }
 
 /// How many leaders have failed one after the other while the same requests waited.
@@ -78,9 +94,8 @@ impl Registry {
     pub(crate) fn join_or_lead(self: &Arc<Self>, key: &KeyBuf, wish: &Wish) -> Turn {
         let mut fills = self.fills.lock();
         if let Some(fill) = fills.get(key.as_bytes()) {
-            let wanted = if wish.unanswered { fill.is_asking() } else { fill.is_joinable() };
             // A fill that began before an invalidation is not for those who come after it (invariant 4).
-            if wanted && self.log.is_current(key.as_bytes(), &fill.stamp) {
+            if fill.is_joinable(&wish.takes) && self.log.is_current(key.as_bytes(), &fill.stamp) {
                 return Turn::Follow(fill.participate());
             }
         }
@@ -105,10 +120,11 @@ impl Registry {
     }
 
     /// Joins a fill that is there, and begins none.
-    pub(crate) fn join(&self, key: &KeyBuf) -> Option<Participant> {
+    pub(crate) fn join(&self, key: &KeyBuf, takes: &Takes) -> Option<Participant> {
         let fills = self.fills.lock();
         let fill = fills.get(key.as_bytes())?;
-        (fill.is_joinable() && self.log.is_current(key.as_bytes(), &fill.stamp)).then(|| fill.participate())
+        (fill.is_joinable(takes) && self.log.is_current(key.as_bytes(), &fill.stamp))
+            .then(|| fill.participate())
     }
 
     fn begin(self: &Arc<Self>, key: Option<CacheKey>, chain: Chain, keep: bool) -> Option<Lead> {
@@ -151,10 +167,6 @@ impl Lead {
 
     pub(crate) fn as_of(&self) -> u64 {
         self.fill.stamp.as_of()
-    }
-
-    pub(super) fn is_current(&self, key: &[u8]) -> bool {
-        self.registry.log.is_current(key, &self.fill.stamp)
     }
 
     /// Nothing more will be published: nobody joins, and invalidations need not wait. False if that was known before.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::growing::Growing;
-use super::registry::Chain;
+use super::registry::{Chain, Takes};
 use crate::error::{BodyError, BodyErrorKind};
 use crate::invalidation::Stamp;
 use crate::store::{Blocks, Head, Stored};
@@ -126,23 +126,24 @@ impl Fill {
         Participant { fill: Arc::clone(self), seat }
     }
 
-    /// Whether somebody who comes now can have all of the answer.
-    pub(super) fn is_joinable(&self) -> bool {
+    /// Whether somebody who comes now can have all of the answer, and takes it.
+    pub(super) fn is_joinable(&self, takes: &Takes) -> bool {
         match &self.state.lock().phase {
-            Phase::Asking | Phase::Stored(_) => true,
-            Phase::Flowing(flow) => flow.body.start() == 0 && flow.window.is_none() && !failed(flow),
+            // What is yet to come is newer than any request that waits for it.
+            Phase::Asking => true,
+            Phase::Stored(stored) => takes.accepts(&stored.head),
+            Phase::Flowing(flow) => {
+                flow.body.is_complete() && flow.window.is_none() && !failed(flow) && takes.accepts(&flow.head)
+            }
             Phase::Unshared(_) => false,
         }
     }
 
-    pub(super) fn is_asking(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Asking)
-    }
-
     // What the task does.
 
-    pub(super) fn flow(&self, head: Arc<Head>, length: Option<u64>) {
-        let body = Growing::default();
+    /// The head has come; the body begins at `first` of what it is a part of.
+    pub(super) fn flow(&self, head: Arc<Head>, length: Option<u64>, first: u64) {
+        let body = Growing::starting_at(first);
         self.settle(Phase::Flowing(Flow { head, length, body, counted: 0, window: None, end: None }));
     }
 
@@ -177,7 +178,7 @@ impl Fill {
             flow.body.push(frame);
             flow.count(&self.in_flight);
             if flow.window.is_none()
-                && (flow.body.end() > max_length || self.in_flight.load(Ordering::Relaxed) > budget)
+                && (flow.body.received() > max_length || self.in_flight.load(Ordering::Relaxed) > budget)
             {
                 flow.window = Some(flow.body.held().max(READ_AHEAD));
             }
@@ -190,11 +191,6 @@ impl Fill {
         };
         wakers.into_iter().for_each(Waker::wake);
         kept
-    }
-
-    pub(super) fn wake_readers(&self) {
-        let wakers = self.state.lock().wakers();
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The body, if it is still whole in memory. All of it must have come.
@@ -212,7 +208,8 @@ impl Fill {
         {
             flow.end = Some(end);
         }
-        self.wake_readers();
+        let wakers = self.state.lock().wakers();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The store holds the body now, and counts it.
@@ -281,7 +278,8 @@ impl Fill {
             let State { phase: Phase::Flowing(flow), participants, task, .. } = &mut *state else {
                 return Poll::Ready(());
             };
-            let fastest = participants.iter().filter_map(|(_, seat)| seat.position).max();
+            // Who has read nothing yet will want the beginning.
+            let fastest = participants.iter().map(|(_, seat)| seat.position.unwrap_or(0)).max();
             match fastest {
                 Some(fastest)
                     if flow.window.is_some() && flow.body.end() > fastest.saturating_add(READ_AHEAD) =>
@@ -360,8 +358,8 @@ impl Participant {
         self.fill.chain.clone()
     }
 
-    /// The viewer's answer needs no more of the body, through no wish of the viewer's: the fill goes on without it.
-    pub(crate) fn let_run(self) {
+    /// The viewer's answer does not need all of the body that the edge asked for: the fill goes on without it.
+    pub(crate) fn let_run(&self) {
         self.fill.state.lock().keep = true;
     }
 

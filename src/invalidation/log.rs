@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::key::{path_part, uri_part};
+use crate::key::{KeyBuf, path_part, uri_part};
 use crate::sync::{Mutex, RwLock};
 
 /// More exact rules than this cannot be pending; the log then falls back to invalidating everything.
@@ -29,6 +29,12 @@ pub(crate) enum Scope {
     Path(Box<[u8]>),
     /// Everything.
     All,
+}
+
+impl Scope {
+    pub(crate) fn path(path: &str, query: Option<&str>) -> Self {
+        Self::Path(KeyBuf::of_path(path, query).as_bytes().into())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +75,10 @@ impl Stamp {
 impl Log {
     /// Puts a rule in force and returns its number.
     pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>) -> u64 {
-        let mut rules = self.rules.write();
+        self.append_to(&mut self.rules.write(), scopes)
+    }
+
+    fn append_to(&self, rules: &mut Rules, scopes: impl IntoIterator<Item = Scope>) -> u64 {
         let number = self.head.load(Ordering::Relaxed) + 1;
         for scope in scopes {
             match scope {
@@ -86,6 +95,19 @@ impl Log {
         // Released while the rules are locked: whoever sees the number finds the rules.
         self.head.store(number, Ordering::Release);
         number
+    }
+
+    /// Puts a rule in force, and returns its number unless another rule that covers `key` came after `since`.
+    pub(crate) fn append_alone(
+        &self,
+        scopes: impl IntoIterator<Item = Scope>,
+        key: &[u8],
+        since: u64,
+    ) -> Option<u64> {
+        let mut rules = self.rules.write();
+        let alone = !rules.matches(key, since);
+        let number = self.append_to(&mut rules, scopes);
+        alone.then_some(number)
     }
 
     pub(crate) fn head(&self) -> u64 {
@@ -175,7 +197,6 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyBuf;
 
     fn key(uri: &str) -> Box<[u8]> {
         KeyBuf::of_uri(&uri.parse().unwrap(), &http::HeaderMap::new(), false).unwrap().as_bytes().into()

@@ -23,7 +23,6 @@ use std::fmt;
 
 pub(crate) use self::log::{Log, Registration, Scope, Stamp};
 use crate::edge::Edge;
-use crate::key::KeyBuf;
 
 /// What is to be cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +72,7 @@ fn path_scope(path: &str) -> Result<Scope, PathError> {
         Some((path, query)) => (path, Some(query)),
         None => (path, None),
     };
-    Ok(Scope::Path(KeyBuf::of_path(path, query).as_bytes().into()))
+    Ok(Scope::path(path, query))
 }
 
 /// A path that no invalidation can name.

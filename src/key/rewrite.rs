@@ -5,9 +5,14 @@ use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 
 use super::{KeyPolicy, Select};
+use crate::policy::Normalise;
+use crate::semantics::normal;
 
 /// Puts a request in the form in which it is keyed and forwarded. Does nothing under the default policy.
-pub(crate) fn rewrite(request: &mut Parts, policy: &KeyPolicy) {
+///
+/// Fields of content negotiation are brought into [normal form](normal) here only where the key may hold them. Elsewhere
+/// that can wait until the request is forwarded: every hit would pay for it, and `Vary` compares normal forms anyway.
+pub(crate) fn rewrite(request: &mut Parts, policy: &KeyPolicy, normalise: Normalise) {
     rewrite_uri(&mut request.uri, policy);
     if let Some(select) = &policy.headers
         && *select != Select::All
@@ -18,6 +23,9 @@ pub(crate) fn rewrite(request: &mut Parts, policy: &KeyPolicy) {
         && *select != Select::All
     {
         keep_cookies(&mut request.headers, select);
+    }
+    if policy.headers.is_some() || policy.custom.is_some() {
+        normal::rewrite(&mut request.headers, normalise);
     }
 }
 
@@ -131,6 +139,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::key::CustomKey;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -154,7 +163,7 @@ mod tests {
         ] {
             let policy = KeyPolicy { query: select.clone(), ..KeyPolicy::default() };
             let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
-            rewrite(&mut parts, &policy);
+            rewrite(&mut parts, &policy, Normalise::default());
             assert_eq!(parts.uri.to_string(), forwarded, "{select:?} {uri}");
         }
     }
@@ -177,10 +186,26 @@ mod tests {
             .unwrap()
             .into_parts()
             .0;
-        rewrite(&mut parts, &policy);
+        rewrite(&mut parts, &policy, Normalise::default());
         assert_eq!(parts.headers["x-device"], "tv");
         assert_eq!(parts.headers["range"], "bytes=0-1");
         assert_eq!(parts.headers["cookie"], "lang=fr; lang=de");
         assert!(!parts.headers.contains_key("x-other"));
+    }
+
+    #[test]
+    fn negotiated_fields_are_in_normal_form_where_the_key_may_hold_them() {
+        let raw = "gzip, br";
+        let custom = CustomKey::new(|_| Some(Vec::new()));
+        for (policy, expected) in [
+            (KeyPolicy::default(), raw),
+            (KeyPolicy { headers: Some(Select::All), ..KeyPolicy::default() }, "br,gzip"),
+            (KeyPolicy { custom: Some(custom), ..KeyPolicy::default() }, "br,gzip"),
+        ] {
+            let request = Request::builder().uri("http://h/").header("accept-encoding", raw);
+            let mut parts = request.body(()).unwrap().into_parts().0;
+            rewrite(&mut parts, &policy, Normalise::default());
+            assert_eq!(parts.headers["accept-encoding"], expected, "{policy:?}");
+        }
     }
 }

@@ -41,6 +41,8 @@ pub struct ResponseCacheControl {
     pub s_maxage: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
+    /// Read from a [targeted field](super::targeted): neither `Cache-Control` nor `Expires` counts beside it.
+    pub targeted: bool,
 }
 
 /// The directives of a request (RFC 9111 §5.2.1).
@@ -185,16 +187,21 @@ impl Argument<'_> {
         let Argument::Quoted(text) = self else {
             return Fields::All;
         };
-        let names: Result<Vec<_>, _> = unescaped(text)
-            .split(|&byte| byte == b',')
-            .map(<[u8]>::trim_ascii)
-            .filter(|name| !name.is_empty())
-            .map(HeaderName::from_bytes)
-            .collect();
-        match names {
-            Ok(names) if !names.is_empty() => Fields::Named(names),
-            _ => Fields::All,
-        }
+        field_names(&unescaped(text))
+    }
+}
+
+/// A list of field names, or all fields where it is anything else.
+pub(super) fn field_names(list: &[u8]) -> Fields {
+    let names: Result<Vec<_>, _> = list
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .map(HeaderName::from_bytes)
+        .collect();
+    match names {
+        Ok(names) if !names.is_empty() => Fields::Named(names),
+        _ => Fields::All,
     }
 }
 
@@ -209,6 +216,12 @@ pub(super) fn delta_seconds(text: &[u8]) -> Option<Duration> {
             Some((seconds * 10 + digit).min(MAX_SECONDS))
         })
         .map(Duration::from_secs)
+}
+
+/// The same for a number that is read already.
+pub(super) fn integer_seconds(number: i64) -> Option<Duration> {
+    let seconds = u64::try_from(number).ok()?;
+    Some(Duration::from_secs(seconds.min(MAX_SECONDS)))
 }
 
 /// The members of every line of a field, which together are one list (RFC 9110 §5.3).

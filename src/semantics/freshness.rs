@@ -30,6 +30,13 @@ pub enum Source {
     None,
 }
 
+impl Source {
+    /// Whether the origin itself stated the lifetime.
+    pub fn is_explicit(self) -> bool {
+        matches!(self, Self::SMaxAge | Self::MaxAge | Self::Expires)
+    }
+}
+
 /// Everything about a stored response's time that can be known when it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
@@ -167,6 +174,10 @@ fn stated_lifetime(
     // RFC 9111 §5.3: Expires is ignored beside max-age, even where that is the shorter one.
     if let Some(lifetime) = control.max_age {
         return Some((lifetime, Source::MaxAge));
+    }
+    // RFC 9213 §2.2: nor is it for caches that have a field of their own.
+    if control.targeted {
+        return None;
     }
     let mut lines = headers.get_all(EXPIRES).iter();
     let expires = parse_date(lines.next()?);

@@ -5,6 +5,7 @@
 //!
 //! | question | file |
 //! |---|---|
+//! | what does the origin say to this cache? | [`targeted`] |
 //! | what does `Cache-Control` say? | [`directives`] |
 //! | may this response be stored? | [`storable`] |
 //! | how long does it live, how old is it? | [`freshness`] |
@@ -29,6 +30,7 @@ pub mod range;
 pub mod reuse;
 mod status;
 pub mod storable;
+pub mod targeted;
 pub mod validation;
 pub mod vary;
 pub mod writes;

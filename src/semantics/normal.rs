@@ -1,18 +1,26 @@
 //! One spelling for requests that ask for the same thing. (RFC 9111 §4.1)
 //!
-//! A response that varies is reused for every request with the same *normal* values. A field is brought into normal
-//! form before it is compared, and may be forwarded in it, so that the origin sees what the cache compared.
+//! A response that varies is reused for every request with the same *normal* values, and the origin sees the normal
+//! form of what it may choose by, so that no answer is chosen by something the cache does not compare.
+//!
+//! [`rewrite`] is for a request on its way to the origin. A lookup leaves the request alone and compares: usually the
+//! bytes are those of the request that filled the object, and a hit needs neither the form nor memory for it.
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+
+use super::headers::only_line;
+use crate::policy::Normalise;
 
 /// A field value in normal form. Usual values take no allocation.
 pub type NormalValue = SmallVec<[u8; 256]>;
 
 /// The normal form of a field, all its lines combined, or `None` if the field is absent, which is not the same as
 /// empty. The normal form is made of bytes a field value may have, and is its own normal form.
-pub fn normal_form(name: &HeaderName, headers: &HeaderMap) -> Option<NormalValue> {
+///
+/// `normalise` says whether weighted lists are put in order; the white space of a field never counts.
+pub fn normal_form(name: &HeaderName, headers: &HeaderMap, normalise: Normalise) -> Option<NormalValue> {
     let mut lines = headers.get_all(name).iter();
     let mut combined = NormalValue::from_slice(lines.next()?.as_bytes());
     // RFC 9110 §5.2 combines lines with a comma, RFC 9113 §8.2.3 those of `Cookie` with a semicolon.
@@ -23,11 +31,32 @@ pub fn normal_form(name: &HeaderName, headers: &HeaderMap) -> Option<NormalValue
     }
     Some(if *name == header::COOKIE {
         combined
-    } else if *name == header::ACCEPT_ENCODING || *name == header::ACCEPT_LANGUAGE {
+    } else if is_ordered(name, normalise) {
         weighted_list(&combined).unwrap_or_else(|| without_space_at_commas(&combined))
     } else {
         without_space_at_commas(&combined)
     })
+}
+
+/// Puts the fields that `normalise` names in normal form.
+pub fn rewrite(headers: &mut HeaderMap, normalise: Normalise) {
+    for name in [header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE] {
+        if !is_ordered(&name, normalise) {
+            continue;
+        }
+        let Some(value) = normal_form(&name, headers, normalise) else {
+            continue;
+        };
+        if only_line(headers, &name).is_none_or(|line| line.as_bytes() != value.as_slice()) {
+            let value = HeaderValue::from_bytes(&value).expect("parts of field values make a field value");
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn is_ordered(name: &HeaderName, normalise: Normalise) -> bool {
+    (*name == header::ACCEPT_ENCODING && normalise.accept_encoding)
+        || (*name == header::ACCEPT_LANGUAGE && normalise.accept_language)
 }
 
 /// Drops optional white space around list commas and at the ends. Quoted strings are left as they are.
@@ -145,15 +174,17 @@ fn lower(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
 
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderValue;
-
     use super::*;
+
+    fn map(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
+        lines.iter().map(|&line| (name.clone(), HeaderValue::from_static(line))).collect()
+    }
 
     fn normal(name: &'static str, lines: &[&'static str]) -> Option<String> {
         let name = HeaderName::from_static(name);
-        let headers: HeaderMap =
-            lines.iter().map(|&line| (name.clone(), HeaderValue::from_static(line))).collect();
-        normal_form(&name, &headers).map(|value| String::from_utf8(value.to_vec()).unwrap())
+        let headers = map(&name, lines);
+        normal_form(&name, &headers, Normalise::default())
+            .map(|value| String::from_utf8(value.to_vec()).unwrap())
     }
 
     #[test]
@@ -201,5 +232,35 @@ mod tests {
                 assert_eq!(again, Some(form), "{name}: {lines:?}, once more");
             }
         }
+    }
+
+    #[test]
+    fn fields_the_policy_leaves_alone_keep_their_order() {
+        let off = Normalise { accept_encoding: false, accept_language: false };
+        for name in [header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE] {
+            let mut headers = map(&name, &["b , A;q=1.0", "c"]);
+            let form = normal_form(&name, &headers, off);
+            assert_eq!(form.as_deref(), Some(&b"b,A;q=1.0,c"[..]), "{name}");
+            rewrite(&mut headers, off);
+            assert_eq!(headers, map(&name, &["b , A;q=1.0", "c"]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_rewritten_into_normal_form() {
+        for (lines, expected) in [
+            (&[][..], &[][..]),
+            (&["gzip, br"], &["br,gzip"]),
+            (&["gzip", "br"], &["br,gzip"]),
+            (&["br,gzip"], &["br,gzip"]),
+            (&[""], &[""]),
+        ] {
+            let mut headers = map(&header::ACCEPT_ENCODING, lines);
+            rewrite(&mut headers, Normalise::default());
+            assert_eq!(headers, map(&header::ACCEPT_ENCODING, expected), "{lines:?}");
+        }
+        let mut headers = map(&header::ACCEPT, &["text/plain, */*"]);
+        rewrite(&mut headers, Normalise::default());
+        assert_eq!(headers[header::ACCEPT], "text/plain, */*");
     }
 }

@@ -152,6 +152,34 @@ fn ascii(value: String) -> HeaderValue {
     HeaderValue::try_from(value).expect("made here, of visible ASCII")
 }
 
+/// Reads `Content-Range: bytes first-last/length` (RFC 9110 §14.4): the range and the length of the whole. `None` for
+/// anything else, an unknown length included.
+pub fn parse_content_range(response: &HeaderMap) -> Option<(Range<u64>, u64)> {
+    let value = only_line(response, &header::CONTENT_RANGE)?.as_bytes();
+    let (unit, value) = value.split_at_checked(6)?;
+    if !unit.eq_ignore_ascii_case(b"bytes ") {
+        return None;
+    }
+    let slash = value.iter().position(|&byte| byte == b'/')?;
+    let dash = value.iter().position(|&byte| byte == b'-')?;
+    let first = parse_position(value.get(..dash)?)?;
+    let last = parse_position(value.get(dash + 1..slash)?)?;
+    let length = parse_position(&value[slash + 1..])?;
+    (first <= last && last < length).then(|| (first..last + 1, length))
+}
+
+/// Whether a request asks for one range, whatever the representation: one that an origin answers with one part.
+pub fn is_single(request: &HeaderMap) -> bool {
+    !request.contains_key(header::IF_RANGE)
+        && only_line(request, &header::RANGE).is_some_and(|range| {
+            let value = range.as_bytes();
+            let spec = value.iter().position(|&byte| byte == b'=').map(|at| &value[at + 1..]);
+            value.len() > 6
+                && value[..6].eq_ignore_ascii_case(b"bytes=")
+                && spec.is_some_and(|spec| !spec.contains(&b',') && parse_spec(spec.trim_ascii()).is_some())
+        })
+}
+
 /// The frame of a `multipart/byteranges` body (RFC 9110 §14.6).
 #[derive(Clone, Debug)]
 pub struct Multipart {
@@ -401,6 +429,44 @@ mod tests {
         assert_eq!(content_range(&(0..500), 1234), "bytes 0-499/1234");
         assert_eq!(content_range(&(1233..1234), 1234), "bytes 1233-1233/1234");
         assert_eq!(unsatisfied_range(47022), "bytes */47022");
+    }
+
+    #[test]
+    fn a_content_range_is_read_or_refused() {
+        // RFC 9110 §14.4
+        for (value, read) in [
+            ("bytes 0-4/10", Some((0..5, 10))),
+            ("BYTES 9-9/10", Some((9..10, 10))),
+            ("bytes 0-4/*", None),
+            ("bytes */10", None),
+            ("bytes 5-4/10", None),
+            ("bytes 4-10/10", None),
+            ("bytes 4/10", None),
+            ("bytes -4/10", None),
+            ("items 0-4/10", None),
+            ("bytes 0-18446744073709551615/18446744073709551615", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_RANGE, HeaderValue::from_static(value))]);
+            assert_eq!(parse_content_range(&headers), read, "{value}");
+        }
+    }
+
+    #[test]
+    fn one_range_is_told_from_several() {
+        for (value, single) in [
+            ("bytes=0-4", true),
+            ("bytes=-4", true),
+            ("bytes=4-", true),
+            ("bytes=0-4,6-7", false),
+            ("bytes=", false),
+            ("items=0-4", false),
+            ("bytes=b-a", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(value))]);
+            assert_eq!(is_single(&headers), single, "{value}");
+        }
+        assert!(!is_single(&map(&[("range", "bytes=0-4"), ("if-range", "\"a\"")])));
     }
 
     #[test]

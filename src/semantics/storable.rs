@@ -169,7 +169,7 @@ fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
         return Err(NotStored::SetCookie);
     }
     // RFC 9111 §4.1: `*`, wherever it stands, matches no other request, and nor does what is no field name.
-    if Vary::new(response, request).is_err() {
+    if Vary::new(response, request, policy.normalise).is_err() {
         return Err(NotStored::Vary);
     }
     // A stream of events has no end to wait for, and is for one viewer.

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
-use super::headers::strip_hop_by_hop;
+use super::headers::{only_line, strip_hop_by_hop};
 
 /// An entity tag (RFC 9110 §8.8.3), borrowed from its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,37 @@ pub fn make_conditional(stored: &HeaderMap, request: &mut HeaderMap) -> bool {
     conditional
 }
 
+/// Puts an `If-None-Match` with the strong entity tags of several stored responses into a fill's request: none of them
+/// is known to be for that request, and a 304 says which one is (RFC 9111 §4.3.1). Returns which were named.
+pub fn make_conditional_on_any<'a>(
+    stored: impl IntoIterator<Item = &'a HeaderMap>,
+    request: &mut HeaderMap,
+) -> Vec<bool> {
+    request.remove(header::IF_NONE_MATCH);
+    request.remove(header::IF_MODIFIED_SINCE);
+    let mut tags: Vec<u8> = Vec::new();
+    let named = stored
+        .into_iter()
+        .map(|fields| {
+            let tag =
+                fields.get(header::ETAG).filter(|tag| EntityTag::parse(tag).is_some_and(|tag| !tag.weak));
+            if let Some(tag) = tag {
+                if !tags.is_empty() {
+                    tags.extend_from_slice(b", ");
+                }
+                tags.extend_from_slice(tag.as_bytes());
+            }
+            tag.is_some()
+        })
+        .collect();
+    if !tags.is_empty()
+        && let Ok(tags) = HeaderValue::from_bytes(&tags)
+    {
+        request.insert(header::IF_NONE_MATCH, tags);
+    }
+    named
+}
+
 /// What a 304 says about one stored response (RFC 9111 §4.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshens {
@@ -100,6 +131,28 @@ pub fn freshens(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshens {
         _ if dates == Some(true) => Freshens::Weak,
         _ => Freshens::No,
     }
+}
+
+/// Whether a response has a strong entity tag, by which its parts can be told from those of another.
+pub fn has_strong_tag(response: &HeaderMap) -> bool {
+    same_strong_tag(response, response)
+}
+
+/// Whether two responses have the same strong entity tag, so that their parts belong together (RFC 9111 §3.4).
+pub fn same_strong_tag(one: &HeaderMap, other: &HeaderMap) -> bool {
+    let tag = |fields| only_line(fields, &header::ETAG).and_then(EntityTag::parse);
+    match (tag(one), tag(other)) {
+        (Some(one), Some(other)) => one.strong_eq(&other),
+        _ => false,
+    }
+}
+
+/// Whether the answer to a HEAD describes the stored response: the validators and the length it states are the same
+/// (RFC 9111 §4.3.5).
+pub fn describes(stored: &HeaderMap, head: &HeaderMap) -> bool {
+    [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH]
+        .iter()
+        .all(|name| head.get(name).is_none_or(|value| stored.get(name) == Some(value)))
 }
 
 /// The stored fields after a 304 (RFC 9111 §3.2, §4.3.4): every field it brings replaces all stored lines of that

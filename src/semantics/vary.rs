@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::headers::only_line;
 use super::normal::normal_form;
+use crate::policy::Normalise;
 
 /// The fields a response was chosen by, with the values its request had, in normal form.
 ///
@@ -14,6 +15,8 @@ use super::normal::normal_form;
 pub struct Vary {
     /// Ordered by name, each name once.
     fields: Box<[Field]>,
+    /// How the values were brought into normal form, and so how those of other requests are.
+    normalise: Normalise,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +38,11 @@ impl Vary {
     ///
     /// # Errors
     /// When no later request can be known to match.
-    pub fn new(response: &HeaderMap, request: &HeaderMap) -> Result<Self, VariesByAnything> {
+    pub fn new(
+        response: &HeaderMap,
+        request: &HeaderMap,
+        normalise: Normalise,
+    ) -> Result<Self, VariesByAnything> {
         let mut names: SmallVec<[HeaderName; 4]> = SmallVec::new();
         for line in response.get_all(header::VARY) {
             for member in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -49,12 +56,13 @@ impl Vary {
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        Ok(Self { fields: names.into_iter().map(|name| Field::new(name, request)).collect() })
+        let fields = names.into_iter().map(|name| Field::new(name, request, normalise)).collect();
+        Ok(Self { fields, normalise })
     }
 
     /// Whether a response that varied this way answers `request`.
     pub fn matches(&self, request: &HeaderMap) -> bool {
-        self.fields.iter().all(|field| field.matches(request))
+        self.fields.iter().all(|field| field.matches(request, self.normalise))
     }
 
     /// Whether the response does not vary.
@@ -73,7 +81,7 @@ impl Vary {
         };
         for field in &self.fields {
             append(field.name.as_str().as_bytes());
-            match normal_form(&field.name, request) {
+            match normal_form(&field.name, request, self.normalise) {
                 None => append(b"-"),
                 Some(value) => {
                     append(b"+");
@@ -108,8 +116,9 @@ impl PartialEq for Vary {
 impl Eq for Vary {}
 
 impl Field {
-    fn new(name: HeaderName, request: &HeaderMap) -> Self {
-        let value: Option<Box<[u8]>> = normal_form(&name, request).map(|value| value.as_slice().into());
+    fn new(name: HeaderName, request: &HeaderMap, normalise: Normalise) -> Self {
+        let value: Option<Box<[u8]>> =
+            normal_form(&name, request, normalise).map(|value| value.as_slice().into());
         let sent = only_line(request, &name)
             .map(HeaderValue::as_bytes)
             .filter(|line| value.as_deref() != Some(*line))
@@ -117,14 +126,14 @@ impl Field {
         Self { name, value, sent }
     }
 
-    fn matches(&self, request: &HeaderMap) -> bool {
+    fn matches(&self, request: &HeaderMap, normalise: Normalise) -> bool {
         if let Some(line) = only_line(request, &self.name).map(HeaderValue::as_bytes)
             && (self.sent.as_deref() == Some(line) || self.value.as_deref() == Some(line))
         {
             // A normal form is its own normal form, so the second comparison holds too.
             return true;
         }
-        normal_form(&self.name, request).as_deref() == self.value.as_deref()
+        normal_form(&self.name, request, normalise).as_deref() == self.value.as_deref()
     }
 }
 
@@ -143,7 +152,7 @@ mod tests {
 
     fn vary(lines: &[&'static str], request: Lines) -> Result<Vary, VariesByAnything> {
         let response = lines.iter().map(|&line| (header::VARY, HeaderValue::from_static(line))).collect();
-        Vary::new(&response, &map(request))
+        Vary::new(&response, &map(request), Normalise::default())
     }
 
     #[test]

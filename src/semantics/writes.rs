@@ -13,6 +13,15 @@ pub fn invalidates(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
 
+/// Whether the answer to a POST is what a GET of `target`, which is absolute, would get: its `Content-Location` says so
+/// (RFC 9110 §9.3.3).
+pub fn represents(target: &Uri, response: &HeaderMap) -> bool {
+    let mut lines = response.get_all(header::CONTENT_LOCATION).iter();
+    let (Some(location), None) = (lines.next(), lines.next()) else { return false };
+    let location = location.to_str().ok().and_then(|reference| resolve(target, reference));
+    location.is_some_and(|location| location.path_and_query() == target.path_and_query())
+}
+
 /// Other URIs of the same origin that an answer to a write names: its `Location` and `Content-Location`, resolved
 /// against `target`, which is absolute. Each is absolute again.
 ///

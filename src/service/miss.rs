@@ -2,7 +2,9 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
@@ -12,7 +14,9 @@ use tower::{BoxError, Service, ServiceExt};
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
-use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Participant, Turn, Unshared, Wish, spawn};
+use crate::fill::{
+    Answer, Exchange, Lead, LeaderAnswer, Part, Participant, Recorder, Takes, Turn, Unshared, Wish, spawn,
+};
 use crate::invalidation::sweep;
 use crate::key::KeyBuf;
 use crate::lookup::{Ask, Look, Query, Use};
@@ -21,11 +25,13 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, validation};
-use crate::store::{Head, Stored};
+use crate::semantics::{headers, normal, range, validation};
+use crate::store::{Head, Stored, Uncacheable};
 
 /// How often a request that waited for another variant looks for the fill of its own.
 const REJOINS: u8 = 3;
+/// No viewer waits longer than this, whatever the policy says.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
 /// A request on its way to the origin.
 pub(super) struct Miss<S, B> {
@@ -50,13 +56,19 @@ struct Reader {
     reason: ForwardReason,
     /// What is stored for the request and may have to stand in.
     stored: Option<Arc<Stored>>,
+    /// What is stored for other requests of the key. It may turn out to be for this one too.
+    others: Vec<Arc<Stored>>,
+    /// The origin is asked for the viewer's range and no more.
+    ranged: bool,
 }
 
 /// What waiting for another request's fill came to.
 enum Waited<R> {
     Answered(Response<Body<R>>),
-    /// To be tried again.
-    Again,
+    /// The answer is for others; there may be one for this request under another key.
+    Elsewhere,
+    /// The origin failed the one who asked it.
+    Failed,
     Alone(Detail),
 }
 
@@ -83,6 +95,8 @@ impl<S, B> Miss<S, B> {
             control,
             reason: ForwardReason::Miss,
             stored: None,
+            others: Vec::new(),
+            ranged: false,
         };
         Self { origin, parts, body, reader }
     }
@@ -105,15 +119,17 @@ where
             return self.alone(None).await;
         }
         let now = reader.edge.clock.elapsed();
-        if reader.edge.memos.knows(&reader.fill_key, now, &reader.edge.log) {
-            return self.alone(Some(Detail::Uncacheable)).await;
-        }
-        if reader.method == Method::HEAD {
-            return self.head().await;
+        match reader.edge.memos.look(&reader.fill_key, now, &reader.edge.log) {
+            Some(Uncacheable::TooLarge) if reader.may_have_part() => return self.part().await,
+            Some(_) => return self.alone(Some(Detail::Uncacheable)).await,
+            None => {}
         }
         let Ok(runtime) = Handle::try_current() else {
             return self.alone(Some(Detail::Busy)).await;
         };
+        if reader.method == Method::HEAD {
+            return self.head().await;
+        }
         if reader.facts.authorization {
             // Its answer may be for this viewer only; nobody waits to find out.
             return match reader.edge.fills.lead_alone() {
@@ -121,21 +137,24 @@ where
                 None => self.alone(Some(Detail::Busy)).await,
             };
         }
-        let deadline = Instant::now() + reader.policy.limits.follower_wait;
-        let mut wish = Wish { unanswered: reader.reason == ForwardReason::Request, ..Wish::default() };
+        let deadline = reader.deadline();
+        let mut wish = Wish::default();
         let mut rejoins = 0;
         loop {
+            wish.takes = self.reader.takes();
             match self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
                 Turn::Lead(lead) => return self.lead(lead, &runtime).await,
                 Turn::Busy => return self.alone(Some(Detail::Busy)).await,
                 Turn::Exhausted => return Ok(self.reader.no_answer()),
                 Turn::Follow(participant) => {
-                    let retries = self.reader.policy.limits.follower_retries;
-                    wish.retry = Some((participant.chain(), retries));
+                    let chain = participant.chain();
                     match self.reader.wait(participant, deadline, &mut rejoins).await {
                         Waited::Answered(response) => return Ok(response),
                         Waited::Alone(detail) => return self.alone(Some(detail)).await,
-                        Waited::Again => {}
+                        Waited::Elsewhere => wish.retry = None,
+                        Waited::Failed => {
+                            wish.retry = Some((chain, self.reader.policy.limits.follower_retries));
+                        }
                     }
                 }
             }
@@ -147,48 +166,61 @@ where
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let vary = Some(stored.head.vary.clone()).filter(|vary| !vary.is_empty());
-        self.reader.take(Ask { reason: ForwardReason::Stale, stored: Some(stored), vary });
-        let wish = Wish { background: true, ..Wish::default() };
+        let vary = Some(stored.head.vary.clone());
+        self.reader.take(Ask { stored: Some(stored), ..Ask::about_nothing(ForwardReason::Stale, vary) });
+        let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
-            // The origin's answer is for the store alone.
-            drop(self.exchange(lead, &runtime));
+            match self.reader.look_again() {
+                Some(stored) => lead.found(stored),
+                // The origin's answer is for the store alone.
+                None => drop(self.exchange(lead, &runtime)),
+            }
         }
     }
 
     /// Asks the origin, for everyone who wants this key.
     async fn lead(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
-        // Another fill may have ended between the lookup and the lead. What is stored now is also what may be
-        // revalidated: nothing that was invalidated before this fill began.
-        let now = self.reader.edge.clock.elapsed();
-        match self.reader.edge.look(self.reader.query(), now) {
-            Look::Answer { stored, use_: Use::Fresh } => {
-                lead.found(Arc::clone(&stored));
-                return Ok(self.reader.answer_stored(&stored, Use::Fresh.outcome(&stored, now)));
-            }
-            Look::Ask(ask) => self.reader.stored = ask.stored,
-            Look::Answer { stored, .. } => self.reader.stored = Some(stored),
-            Look::Unsatisfiable => self.reader.stored = None,
+        if let Some(stored) = self.reader.look_again() {
+            lead.found(Arc::clone(&stored));
+            let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
+            return Ok(self.reader.answer_stored(&stored, outcome));
         }
+        self.ask_origin(lead, runtime).await
+    }
+
+    async fn ask_origin(self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
         let participant = lead.participate();
         let (told, reader) = self.exchange(lead, runtime);
         let outcome = Outcome::forward(reader.reason);
         match told.await {
-            Ok(LeaderAnswer::Shared) => match participant.answer().await {
+            Ok(LeaderAnswer::Shared(own)) => match participant.answer().await {
                 Answer::Flowing { head, length } => {
                     let outcome = Outcome { stored: true, ..outcome };
-                    Ok(reader.answer_flowing(&head, length, participant, outcome))
+                    let mut response = reader.answer_flowing(&head, length, participant, outcome);
+                    response.headers_mut().extend(own);
+                    Ok(response)
                 }
                 Answer::Stored(stored) => Ok(reader.answer_stored(&stored, outcome)),
                 Answer::Unshared(_) => Ok(reader.no_answer()),
             },
-            Ok(LeaderAnswer::Refreshed(stored)) => {
+            Ok(LeaderAnswer::SharedPart(part, own)) => match participant.answer().await {
+                Answer::Flowing { head, .. } => {
+                    let outcome = Outcome { stored: true, ..outcome };
+                    let mut response = reader.answer_part(&head, participant, &part, outcome);
+                    response.headers_mut().extend(own);
+                    Ok(response)
+                }
+                _ => Ok(reader.no_answer()),
+            },
+            Ok(LeaderAnswer::Refreshed(stored, own)) => {
                 let outcome = Outcome { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: true, ..outcome };
-                Ok(reader.answer_stored(&stored, outcome))
+                let mut response = reader.answer_stored(&stored, outcome);
+                response.headers_mut().extend(own);
+                Ok(response)
             }
             Ok(LeaderAnswer::Own(response)) => match reader.stand_in(Failure::Status(response.status())) {
                 Some(stale) => Ok(stale),
-                None => Ok(reader.answer_own(response, true, outcome)),
+                None => Ok(reader.answer_own(response, !reader.ranged, outcome)),
             },
             Ok(LeaderAnswer::Failed(error)) => reader.stand_in(Failure::Disconnected).ok_or(error),
             Ok(LeaderAnswer::Panicked(panic)) => match reader.stand_in(Failure::Disconnected) {
@@ -211,48 +243,66 @@ where
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         parts.method = Method::GET;
-        let base = reader.stored.clone();
-        let base = base.filter(|base| validation::make_conditional(&base.head.headers, &mut parts.headers));
+        let bases = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(&reader.edge);
-        let exchange = Exchange {
-            lead,
-            edge: Arc::clone(&reader.edge),
-            policy: Arc::clone(&reader.policy),
-            key: reader.key.clone(),
-            fill_key: reader.fill_key.clone(),
-            origin,
-            request: Request::from_parts(parts, body),
-            base,
-        };
+        let mut recorder = reader.recorder(lead).about(reader.stored.clone(), bases);
+        if reader.ranged
+            && let Some(range) = reader.headers.get(RANGE)
+        {
+            parts.headers.insert(RANGE, range.clone());
+            recorder = recorder.ranged();
+        }
+        let request = Request::from_parts(parts, body);
+        let exchange = Exchange { recorder, origin, request };
         (spawn(exchange, runtime), reader)
+    }
+
+    /// A range of something too large to be stored whole: that part is fetched, and stored as what it is.
+    async fn part(mut self) -> Result<Response<Body<R>>, S::Error> {
+        let (Ok(runtime), Some(lead)) = (Handle::try_current(), self.reader.edge.fills.lead_alone()) else {
+            return self.alone(Some(Detail::Busy)).await;
+        };
+        self.reader.ranged = true;
+        self.ask_origin(lead, &runtime).await
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
-        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key) {
-            let deadline = Instant::now() + self.reader.policy.limits.follower_wait;
+        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &self.reader.takes()) {
+            let deadline = self.reader.deadline();
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);
             }
         }
         // Without the viewer's conditions, and without a range, which HEAD has none of (RFC 9110 §14.2): the answer
-        // then speaks of the whole object.
-        self.forward(None, true).await
+        // then speaks of the whole object, and of the stored GET.
+        let recorder = self.reader.stored.clone().and_then(|stored| {
+            let lead = self.reader.edge.fills.lead_alone()?;
+            Some(self.reader.recorder(lead).about(Some(stored), Vec::new()))
+        });
+        self.forward(None, Some(recorder)).await
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
     async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
-        self.forward(detail, false).await
+        self.forward(detail, None).await
     }
 
-    /// Forwards the request; if `reduced`, without what the viewer's copy of the answer has to be fitted to.
-    async fn forward(self, detail: Option<Detail>, reduced: bool) -> Result<Response<Body<R>>, S::Error> {
+    /// Forwards the request. A HEAD goes `reduced`, without what the viewer's copy of the answer has to be fitted to, so
+    /// that the answer can be recorded.
+    async fn forward(
+        self,
+        detail: Option<Detail>,
+        reduced: Option<Option<Recorder>>,
+    ) -> Result<Response<Body<R>>, S::Error> {
         let Self { origin, mut parts, body, reader } = self;
         parts.headers = reader.headers.clone();
-        if reduced {
+        if reduced.is_some() {
             headers::prepare_fill(&mut parts.headers);
         }
+        normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
+        let asked = reader.edge.clock.elapsed();
         match origin.oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
@@ -261,7 +311,12 @@ where
                 if detail == Some(Detail::Uncacheable) && reader.is_storable(&response) {
                     reader.edge.memos.forget(&reader.fill_key);
                 }
-                Ok(reader.answer_own(response, reduced, outcome))
+                let was_reduced = reduced.is_some();
+                let (head, body) = response.into_parts();
+                if let Some(Some(recorder)) = reduced {
+                    recorder.head_answered(&head, &reader.headers, asked);
+                }
+                Ok(reader.answer_own(Response::from_parts(head, body), was_reduced, outcome))
             }
             Err(error) => reader.stand_in(Failure::Disconnected).ok_or(error),
         }
@@ -272,6 +327,7 @@ impl Reader {
     fn take(&mut self, ask: Ask) {
         self.reason = ask.reason;
         self.stored = ask.stored;
+        self.others = ask.others;
         if let Some(vary) = ask.vary {
             self.vary_by(&vary);
         }
@@ -281,6 +337,59 @@ impl Reader {
         let mut fingerprint = Vec::new();
         vary.fingerprint(&self.headers, &mut fingerprint);
         self.fill_key = self.key.for_variant(&fingerprint);
+    }
+
+    /// Takes note of what the origin answers.
+    fn recorder(&self, lead: Lead) -> Recorder {
+        let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(&self.policy));
+        Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone())
+    }
+
+    /// Makes a fill's request conditional on what is stored, and returns that.
+    fn make_conditional(&self, request: &mut HeaderMap) -> Vec<Arc<Stored>> {
+        if let Some(stored) = &self.stored {
+            let conditional = validation::make_conditional(&stored.head.headers, request);
+            return if conditional { vec![Arc::clone(stored)] } else { Vec::new() };
+        }
+        if self.others.is_empty() {
+            return Vec::new();
+        }
+        let named = validation::make_conditional_on_any(self.others.iter().map(|o| &o.head.headers), request);
+        self.others
+            .iter()
+            .zip(named)
+            .filter(|(_, named)| *named)
+            .map(|(other, _)| Arc::clone(other))
+            .collect()
+    }
+
+    /// Whether a part of the answer can be asked for and stored.
+    fn may_have_part(&self) -> bool {
+        let plain = !self.facts.conditional && !self.facts.authorization;
+        self.method == Method::GET && self.facts.range && plain && range::is_single(&self.headers)
+    }
+
+    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
+    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
+    fn look_again(&mut self) -> Option<Arc<Stored>> {
+        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        (self.stored, self.others) = match look {
+            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
+            Look::Ask(ask) => (ask.stored, ask.others),
+            Look::Unsatisfiable => (None, Vec::new()),
+        };
+        None
+    }
+
+    /// When this request has waited long enough for another's fill.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.policy.limits.follower_wait.min(LONGEST_WAIT)
+    }
+
+    /// What this request takes of an answer that has begun to come.
+    fn takes(&self) -> Takes {
+        Takes { control: self.control, now: self.edge.clock.elapsed() }
     }
 
     fn query(&self) -> Query<'_> {
@@ -317,7 +426,7 @@ impl Reader {
             Answer::Flowing { head, .. } if head.joinable && *rejoins < REJOINS => {
                 *rejoins += 1;
                 self.vary_by(&head.vary);
-                Waited::Again
+                Waited::Elsewhere
             }
             Answer::Flowing { .. } | Answer::Stored(_) => Waited::Alone(Detail::Uncacheable),
             Answer::Unshared(Unshared::Private) => Waited::Alone(Detail::Uncacheable),
@@ -327,7 +436,7 @@ impl Reader {
             },
             Answer::Unshared(Unshared::Failed) => match self.stand_in(Failure::Disconnected) {
                 Some(stale) => Waited::Answered(stale),
-                None => Waited::Again,
+                None => Waited::Failed,
             },
         }
     }
@@ -344,11 +453,23 @@ impl Reader {
         answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
     }
 
+    fn answer_part<R>(
+        &self,
+        head: &Head,
+        participant: Participant,
+        part: &Part,
+        outcome: Outcome,
+    ) -> Response<Body<R>> {
+        self.count(&outcome);
+        let now = self.edge.clock.elapsed();
+        answer::part(&self.edge, &self.policy, head, Source::Fill(participant), part, outcome, now)
+    }
+
     fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
         let source = Source::Stored(Arc::clone(stored));
-        let length = Some(stored.body.len());
+        let length = Some(stored.total());
         answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
     }
 

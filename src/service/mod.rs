@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
 use self::miss::Miss;
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
-use crate::edge::{Edge, EdgeInner};
+use crate::edge::Edge;
 use crate::future::ResponseFuture;
 use crate::key::{self, KeyBuf, NoKey};
 use crate::lookup::{Look, Query, Use};
@@ -24,6 +24,7 @@ use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::{CachePolicy, RequestDirectives};
 use crate::request::{Class, Facts};
 use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::headers;
 
 /// An origin service with an edge in front. Made by [`CacheLayer`](crate::CacheLayer).
 ///
@@ -75,7 +76,7 @@ where
         match facts.class(request.method()) {
             Class::Read => self.read(request, facts),
             Class::Write => self.write(request, facts),
-            Class::Other => self.pass(request, facts, Outcome::forward(ForwardReason::Method)),
+            Class::Other => self.pass(request, Outcome::forward(ForwardReason::Method)),
             Class::Tunnel => {
                 let exchange = self.origin.clone().oneshot(request);
                 ResponseFuture::waiting(async move { Ok(exchange.await?.map(Body::origin)) })
@@ -105,12 +106,16 @@ impl<S> Cache<S> {
             || facts.origin_condition
             || !request.body().is_end_stream()
         {
-            return self.pass(request, facts, bypass.because(Detail::Untouched));
+            return self.pass(request, bypass.because(Detail::Untouched));
         }
         let edge = &self.edge.0;
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
-        key::rewrite(&mut parts, &policy.key);
+        if facts.nominates {
+            // Before the key is built: what the origin will not see must not be in it (invariant 1).
+            headers::strip_hop_by_hop(&mut parts.headers);
+        }
+        key::rewrite(&mut parts, &policy.key, policy.normalise);
         let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
             Ok(key) => key,
             Err(no_key) => {
@@ -118,7 +123,7 @@ impl<S> Cache<S> {
                     NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
                     NoKey::Bypass => bypass,
                 };
-                return self.pass(Request::from_parts(parts, body), facts, outcome);
+                return self.pass(Request::from_parts(parts, body), outcome);
             }
         };
         let control = request_control(&parts, &facts, policy);
@@ -130,7 +135,7 @@ impl<S> Cache<S> {
                 edge.counters.answered(&outcome);
                 let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
                 let source = Source::Stored(Arc::clone(&stored));
-                let length = Some(stored.body.len());
+                let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
                 if let Use::Stale { refresh: true, .. } = use_ {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
@@ -151,12 +156,7 @@ impl<S> Cache<S> {
     }
 
     /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
-    fn pass<B, R>(
-        &mut self,
-        request: Request<B>,
-        facts: Facts,
-        outcome: Outcome,
-    ) -> ResponseFuture<R, S::Error>
+    fn pass<B, R>(&mut self, request: Request<B>, outcome: Outcome) -> ResponseFuture<R, S::Error>
     where
         S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
@@ -164,26 +164,14 @@ impl<S> Cache<S> {
         R: http_body::Body + 'static,
     {
         let edge = Arc::clone(&self.edge.0);
-        let method = request.method().clone();
+        let policy = Arc::clone(edge.policy_for(request.uri()));
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
             edge.counters.answered(&outcome);
             let response = exchange.await?;
-            Ok(passed(&edge, response, &method, &facts, outcome))
+            Ok(answer::passed(&edge, &policy, response, outcome))
         })
     }
-}
-
-fn passed<R: http_body::Body>(
-    edge: &EdgeInner,
-    response: Response<R>,
-    method: &Method,
-    facts: &Facts,
-    outcome: Outcome,
-) -> Response<Body<R>> {
-    let none = http::HeaderMap::new();
-    let policy = edge.default_policy();
-    answer::own(edge, response, View { method, headers: &none, facts, policy }, false, outcome)
 }
 
 fn request_control(parts: &Parts, facts: &Facts, policy: &CachePolicy) -> RequestCacheControl {

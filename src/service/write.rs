@@ -2,18 +2,24 @@
 //! answer is seen (RFC 9111 §4.4).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, Uri};
-use tower::{Service, ServiceExt};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use tokio::runtime::Handle;
+use tower::{BoxError, Service, ServiceExt};
 
-use super::{Cache, passed};
+use super::Cache;
+use crate::answer;
+use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
+use crate::fill::Recorder;
 use crate::future::ResponseFuture;
 use crate::invalidation::Scope;
-use crate::key;
+use crate::key::{self, KeyBuf};
 use crate::outcome::{ForwardReason, Outcome};
+use crate::policy::CachePolicy;
 use crate::request::Facts;
-use crate::semantics::writes;
+use crate::semantics::{headers, writes};
 
 impl<S> Cache<S> {
     pub(super) fn write<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
@@ -22,33 +28,111 @@ impl<S> Cache<S> {
         S::Future: Send,
         S::Error: Send + 'static,
         B: Send + 'static,
-        R: http_body::Body + 'static,
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
     {
         let edge = Arc::clone(&self.edge.0);
-        let method = request.method().clone();
+        let policy = Arc::clone(edge.policy_for(request.uri()));
         let target = Target::of(&edge, &request);
+        let posted = Posted::begin(&edge, &request, &facts);
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
-            let mut pending = Pending { edge: Arc::clone(&edge), scope: target.scope };
+            let mut pending = Pending { edge: Arc::clone(&edge), scope: Some(target.scope) };
             let response = exchange.await?;
-            if writes::invalidates(response.status()) {
-                let others = others(&edge, target.uri.as_ref(), response.headers());
-                pending.settle(others);
-            } else {
-                pending.scope = None;
-            }
             let outcome = Outcome::forward(ForwardReason::Method);
             edge.counters.answered(&outcome);
-            Ok(passed(&edge, response, &method, &facts, outcome))
+            if !writes::invalidates(response.status()) {
+                pending.scope = None;
+                return Ok(answer::passed(&edge, &policy, response, outcome));
+            }
+            let Some(uri) = &target.uri else {
+                return Ok(answer::passed(&edge, &policy, response, outcome));
+            };
+            let others = others(&edge, uri, response.headers());
+            match posted {
+                Some(posted) if writes::represents(uri, response.headers()) => {
+                    let scopes = others.into_iter().chain(pending.scope.take());
+                    Ok(posted.answered(&policy, scopes, response, outcome))
+                }
+                _ => {
+                    pending.settle(others);
+                    Ok(answer::passed(&edge, &policy, response, outcome))
+                }
+            }
         })
+    }
+}
+
+/// A POST whose answer may be stored (RFC 9110 §9.3.3).
+struct Posted {
+    edge: Arc<EdgeInner>,
+    recorder: Recorder,
+    key: KeyBuf,
+    as_of: u64,
+    asked: Duration,
+    /// The request's fields, as a later GET is compared with them.
+    sent: HeaderMap,
+}
+
+impl Posted {
+    fn begin<B>(edge: &Arc<EdgeInner>, request: &Request<B>, facts: &Facts) -> Option<Self> {
+        if request.method() != Method::POST || facts.override_field {
+            return None;
+        }
+        let policy = edge.policy_for(request.uri());
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.uri = request.uri().clone();
+        parts.headers = request.headers().clone();
+        key::rewrite(&mut parts, &policy.key, policy.normalise);
+        headers::prepare_fill(&mut parts.headers);
+        let key = KeyBuf::new(&parts, facts, &policy.key, edge.https).ok()?;
+        let lead = edge.fills.lead_alone()?;
+        let (as_of, asked) = (lead.as_of(), edge.clock.elapsed());
+        let recorder = Recorder::new(lead, Arc::clone(edge), Arc::clone(policy), key.clone(), key.clone());
+        Some(Self { edge: Arc::clone(edge), recorder, key, as_of, asked, sent: parts.headers })
+    }
+
+    /// Invalidates `scopes` and, if the answer may be stored and nothing else invalidated it meanwhile, stores it as it
+    /// streams to the one who posted.
+    fn answered<R>(
+        mut self,
+        policy: &CachePolicy,
+        scopes: impl Iterator<Item = Scope>,
+        response: Response<R>,
+        outcome: Outcome,
+    ) -> Response<Body<R>>
+    where
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
+    {
+        let as_of = self.edge.invalidate_alone(scopes, self.key.as_bytes(), self.as_of);
+        let length = response.body().size_hint().exact();
+        let (parts, body) = response.into_parts();
+        let head = match (as_of, Handle::try_current()) {
+            (Some(as_of), Ok(runtime)) => self
+                .recorder
+                .post_answered(&parts, &self.sent, length, self.asked, as_of)
+                .map(|head| (head, runtime)),
+            _ => None,
+        };
+        let Some((head, runtime)) = head else {
+            return answer::passed(&self.edge, policy, Response::from_parts(parts, body), outcome);
+        };
+        let participant = self.recorder.participate();
+        runtime.spawn(self.recorder.read(head, body));
+        let body = Body::whole(Source::Fill(participant), length);
+        let outcome = Outcome { stored: true, ..outcome };
+        answer::flowing(&self.edge, policy, Response::from_parts(parts, body), outcome)
     }
 }
 
 /// What a write is about.
 struct Target {
-    /// Absolute, as its key has it. `None` if the request has no key: then nothing is stored under it either.
+    /// Absolute, as its key has it. `None` if the request has no key.
     uri: Option<Uri>,
-    scope: Option<Scope>,
+    scope: Scope,
 }
 
 impl Target {
@@ -56,9 +140,11 @@ impl Target {
         let policy = edge.policy_for(request.uri());
         // The key of a read of the same target, so in the form a read has.
         let uri = key::rewritten_uri(request.uri(), &policy.key);
-        let scope = edge.uri_scope(&uri, request.headers());
-        let uri = if scope.is_some() { absolute(edge, uri, request.headers()) } else { None };
-        Self { uri, scope }
+        match edge.uri_scope(&uri, request.headers()) {
+            Some(scope) => Self { uri: absolute(edge, uri, request.headers()), scope },
+            // Whose object it is only the origin knows: it may be that of any host.
+            None => Self { scope: Scope::path(uri.path(), uri.query()), uri: None },
+        }
     }
 }
 
@@ -72,8 +158,7 @@ fn absolute(edge: &EdgeInner, uri: Uri, headers: &HeaderMap) -> Option<Uri> {
 }
 
 /// The other stored responses that a write's answer names.
-fn others(edge: &EdgeInner, target: Option<&Uri>, response: &HeaderMap) -> Vec<Scope> {
-    let Some(target) = target else { return Vec::new() };
+fn others(edge: &EdgeInner, target: &Uri, response: &HeaderMap) -> Vec<Scope> {
     writes::also_invalidated(target, response)
         .iter()
         .filter_map(|uri| {

@@ -16,8 +16,18 @@ pub(crate) struct Memos {
     memos: Cache<CacheKey, Arc<Memo>>,
 }
 
+/// Why a key's last answer could not be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Uncacheable {
+    /// It may be shared, and is larger than what is stored. Parts of it may be stored.
+    TooLarge,
+    /// It is not for everyone.
+    NotShared,
+}
+
 #[derive(Debug)]
 struct Memo {
+    why: Uncacheable,
     until: Duration,
     stamp: Stamp,
 }
@@ -27,20 +37,18 @@ impl Memos {
         Self { memos: Cache::new(MEMOS) }
     }
 
-    pub(crate) fn note(&self, key: &KeyBuf, until: Duration, as_of: u64) {
-        self.memos.insert(key.to_key(), Arc::new(Memo { until, stamp: Stamp::new(as_of) }));
+    pub(crate) fn note(&self, key: &KeyBuf, why: Uncacheable, until: Duration, as_of: u64) {
+        self.memos.insert(key.to_key(), Arc::new(Memo { why, until, stamp: Stamp::new(as_of) }));
     }
 
-    /// Whether the key's last answer could not be stored.
-    pub(crate) fn knows(&self, key: &KeyBuf, now: Duration, log: &Log) -> bool {
-        let Some(memo) = self.memos.get(key.as_bytes()) else {
-            return false;
-        };
+    /// Why the key's last answer could not be stored, if that is so.
+    pub(crate) fn look(&self, key: &KeyBuf, now: Duration, log: &Log) -> Option<Uncacheable> {
+        let memo = self.memos.get(key.as_bytes())?;
         let knows = memo.until > now && log.is_current(key.as_bytes(), &memo.stamp);
         if !knows {
             self.forget(key);
         }
-        knows
+        knows.then_some(memo.why)
     }
 
     pub(crate) fn forget(&self, key: &KeyBuf) {

@@ -5,13 +5,13 @@ mod memory;
 mod slot;
 mod stored;
 
-pub(crate) use self::memo::Memos;
+pub(crate) use self::memo::{Memos, Uncacheable};
 pub(crate) use self::memory::MemoryStore;
 pub(crate) use self::slot::Selected;
 pub(crate) use self::stored::{Blocks, Head, Stored};
 
 #[cfg(test)]
-mod test_support {
+pub(crate) mod test_support {
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
@@ -23,11 +23,11 @@ mod test_support {
     use crate::key::KeyBuf;
     use crate::semantics::freshness::{Source, Terms};
 
-    pub(super) fn key(uri: &str) -> KeyBuf {
+    pub(crate) fn key(uri: &str) -> KeyBuf {
         KeyBuf::of_uri(&uri.parse().unwrap(), &HeaderMap::new(), false).unwrap()
     }
 
-    pub(super) fn stored(order: u64, length: usize) -> Arc<Stored> {
+    pub(crate) fn stored(order: u64, length: usize) -> Arc<Stored> {
         let head = Head {
             status: StatusCode::OK,
             headers: HeaderMap::new(),

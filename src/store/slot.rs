@@ -42,7 +42,10 @@ impl Slot {
         room: u64,
     ) -> Option<Self> {
         let same = |other: &Arc<Stored>| other.head.vary == stored.head.vary;
-        let newer = |other: &Arc<Stored>| other.head.order > stored.head.order;
+        // A part is no reason to let go of the whole.
+        let newer = |other: &Arc<Stored>| {
+            other.head.order > stored.head.order || (other.is_whole() && !stored.is_whole())
+        };
         if stored.weight() > room || before.iter().any(|other| same(other) && newer(other)) {
             return None;
         }

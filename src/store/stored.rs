@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::invalidation::Stamp;
 use crate::semantics::freshness::Terms;
+use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
@@ -79,27 +80,82 @@ const OBJECT_OVERHEAD: usize = 160;
 /// What a block costs beside its bytes: its handle and the allocator's.
 const BLOCK_OVERHEAD: usize = 64;
 
-/// A response in the store. Its body is whole.
+/// A response in the store: whole, or a contiguous part of one (RFC 9111 §3.3).
 #[derive(Debug)]
 pub(crate) struct Stored {
+    /// Of a part: the head that the whole would have.
     pub(crate) head: Arc<Head>,
     pub(crate) body: Blocks,
+    /// Where in the whole the body begins, and how long the whole is.
+    first: u64,
+    total: u64,
     pub(crate) stamp: Stamp,
-    /// After the origin failed: not asked again before this moment, in milliseconds.
+    /// After the origin failed: not asked again before this moment, in milliseconds, and above them the status with
+    /// which it failed, 0 if it did not answer.
     retry_at: AtomicU64,
     weight: u64,
 }
 
 impl Stored {
     pub(crate) fn new(head: Arc<Head>, body: Blocks, as_of: u64) -> Self {
+        let total = body.len();
+        Self::part(head, body, 0, total, as_of)
+    }
+
+    /// A part that begins at `first`, of a whole `total` bytes long.
+    pub(crate) fn part(head: Arc<Head>, body: Blocks, first: u64, total: u64, as_of: u64) -> Self {
         let weight = OBJECT_OVERHEAD + head.weight() + body.blocks.len() * BLOCK_OVERHEAD;
         Self {
             weight: weight as u64 + body.length,
             head,
             body,
+            first,
+            total,
             stamp: Stamp::new(as_of),
             retry_at: AtomicU64::new(0),
         }
+    }
+
+    /// The bytes of the whole that are here.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.first..self.first + self.body.length
+    }
+
+    /// The length of the whole.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.body.length == self.total
+    }
+
+    /// The longest run of bytes at hand from the start of `range`, counted in the whole.
+    pub(crate) fn run(&self, range: &Range<u64>) -> Bytes {
+        let here = self.range();
+        if here.contains(&range.start) {
+            self.body.run(&(range.start - here.start..range.end.min(here.end) - here.start))
+        } else {
+            Bytes::new()
+        }
+    }
+
+    /// Another part of the same whole and this one, where they meet (RFC 9111 §3.4): the bytes, and where they begin.
+    pub(crate) fn joined_with(&self, other: &Stored) -> Option<(Blocks, u64)> {
+        let (early, late) = if self.first <= other.first { (self, other) } else { (other, self) };
+        let (before, after) = (early.range(), late.range());
+        if early.total != late.total || after.start > before.end {
+            return None;
+        }
+        let mut blocks = early.body.blocks.clone();
+        let mut rest = before.end..after.end;
+        while !rest.is_empty() {
+            let run = late.run(&rest);
+            rest.start += run.len() as u64;
+            // A copy, since a slice would keep its whole block.
+            blocks.push(Bytes::copy_from_slice(&run));
+        }
+        Some((Blocks::new(blocks), before.start))
     }
 
     /// Bytes really held.
@@ -108,17 +164,34 @@ impl Stored {
     }
 
     /// The origin failed when it was asked about this response.
-    pub(crate) fn put_off(&self, until: Duration) {
-        self.retry_at.store(millis(until), Ordering::Relaxed);
+    pub(crate) fn put_off(&self, until: Duration, failure: Failure) {
+        let status = match failure {
+            Failure::Status(status) => status.as_u16(),
+            Failure::Disconnected => 0,
+        };
+        self.retry_at.store(u64::from(status) << MILLIS_BITS | millis(until), Ordering::Relaxed);
     }
 
-    pub(crate) fn is_put_off(&self, now: Duration) -> bool {
-        self.retry_at.load(Ordering::Relaxed) > millis(now)
+    /// How the origin failed, if that was just now.
+    pub(crate) fn put_off_by(&self, now: Duration) -> Option<Failure> {
+        let retry_at = self.retry_at.load(Ordering::Relaxed);
+        if retry_at & MAX_MILLIS <= millis(now) {
+            return None;
+        }
+        let status = u16::try_from(retry_at >> MILLIS_BITS).ok();
+        Some(
+            status
+                .and_then(|status| StatusCode::from_u16(status).ok())
+                .map_or(Failure::Disconnected, Failure::Status),
+        )
     }
 }
 
+const MILLIS_BITS: u32 = 48;
+const MAX_MILLIS: u64 = (1 << MILLIS_BITS) - 1;
+
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_millis()).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS))
 }
 
 /// The bytes of a body, in blocks that hold nothing else.
@@ -185,6 +258,38 @@ mod tests {
             }
         }
         assert!(blocks.run(&(8..8)).is_empty());
+    }
+
+    #[test]
+    fn parts_join_where_they_meet() {
+        let part = |range: Range<usize>| {
+            let bytes = Bytes::copy_from_slice(&b"abcdefgh"[range.clone()]);
+            let head = crate::store::test_support::stored(0, 0).head.clone();
+            Stored::part(head, Blocks::new(smallvec![bytes]), range.start as u64, 8, 0)
+        };
+        for (one, other, joined) in [
+            (0..3, 3..5, Some(0..5)),
+            (0..3, 4..5, None),
+            (2..5, 0..3, Some(0..5)),
+            (0..8, 2..3, Some(0..8)),
+            (2..3, 0..8, Some(0..8)),
+            (5..8, 1..5, Some(1..8)),
+        ] {
+            let (one, other) = (part(one), part(other));
+            let found = one.joined_with(&other).map(|(blocks, first)| (blocks, first as usize));
+            assert_eq!(found.is_some(), joined.is_some());
+            if let (Some((blocks, first)), Some(joined)) = (found, joined) {
+                assert_eq!(first, joined.start);
+                let all = Stored::part(one.head.clone(), blocks, first as u64, 8, 0);
+                let (mut at, mut read) = (all.range(), Vec::new());
+                while !at.is_empty() {
+                    let run = all.run(&at);
+                    at.start += run.len() as u64;
+                    read.extend_from_slice(&run);
+                }
+                assert_eq!(read, b"abcdefgh"[joined]);
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,28 @@
 //! What the edge promises, tried through the public layer: one module a promise, over a scripted origin and a clock that
 //! stands still. Nothing here sleeps.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
+
 mod basics;
+mod bounded;
+mod collapse;
+mod harmless;
+mod invalidation;
+mod keyed;
+mod newest;
+mod normal;
+mod panics;
+mod parts;
+mod refusals;
+mod released;
+mod requests;
+mod shareable;
+mod stale;
+mod status;
 mod support;
+mod targeted;
+mod tower;
+mod validation;
+mod waiting;
+mod whole;
+mod writes;

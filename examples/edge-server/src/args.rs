@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use hyper::http::HeaderName;
 use hyper::http::uri::{Authority, Scheme, Uri};
 
 /// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along.
@@ -34,6 +35,26 @@ pub(crate) struct Args {
     /// The Host the origin sees
     #[arg(long, value_name = "WHICH", default_value = "keep")]
     pub(crate) origin_host: OriginHost,
+
+    /// What to do with answers that set a cookie
+    #[arg(long, value_name = "WHAT", default_value = "no-store")]
+    pub(crate) set_cookie: Cookies,
+
+    /// A field that counts before Cache-Control (RFC 9213), instead of CDN-Cache-Control; may be repeated, the first
+    /// one present counts
+    #[arg(long, value_name = "FIELD", value_parser = field)]
+    pub(crate) targeted: Vec<HeaderName>,
+}
+
+/// What becomes of an answer with `Set-Cookie`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cookies {
+    /// Hand it to its viewer and do not keep it
+    NoStore,
+    /// Keep it without the cookie
+    Strip,
+    /// Keep it with the cookie: only for cookies that identify nobody
+    Store,
 }
 
 /// The `Host` of requests to the origin.
@@ -96,6 +117,16 @@ fn name(text: &str) -> Result<String, &'static str> {
         return Err("a name is 1 to 64 letters, digits, '-', '.' or '_'");
     }
     Ok(text.to_owned())
+}
+
+/// The name of a field that is read as RFC 9213 has it, which `Cache-Control` is not.
+fn field(text: &str) -> Result<HeaderName, &'static str> {
+    let name: HeaderName = text.parse().map_err(|_| "not the name of a header field")?;
+    if name == hyper::header::CACHE_CONTROL {
+        Err("Cache-Control counts anyway, after these")
+    } else {
+        Ok(name)
+    }
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
@@ -185,6 +216,14 @@ mod tests {
             "http://a:70000",
         ] {
             assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_targeted_field_is_another_field_than_cache_control() {
+        assert_eq!(field("Surrogate-Control").unwrap(), "surrogate-control");
+        for text in ["", "two words", "a:", "Cache-Control"] {
+            assert!(field(text).is_err(), "{text}");
         }
     }
 

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_edge::{CachePolicy, Edge, Ttl};
+use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Ttl};
 
-use crate::args::{Args, OriginHost};
+use crate::args::{Args, Cookies, OriginHost};
 use crate::upstream::Upstream;
 use crate::{demo, serve};
 
@@ -19,11 +19,8 @@ use crate::{demo, serve};
 /// What is wrong with a flag, or with an address.
 #[tokio::main]
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let edge = Edge::builder()
-        .name(args.name.as_str())
-        .capacity(args.capacity)
-        .policy(CachePolicy { ttl: Ttl { default: args.ttl, ..Ttl::default() }, ..CachePolicy::default() })
-        .build()?;
+    let edge =
+        Edge::builder().name(args.name.as_str()).capacity(args.capacity).policy(policy(&args)).build()?;
 
     let listener =
         TcpListener::bind(args.listen).await.map_err(|error| cannot_listen(args.listen, &error))?;
@@ -39,6 +36,20 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     serve::serve(listener, edge.layer().layer(upstream)).await;
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
+}
+
+fn policy(args: &Args) -> CachePolicy {
+    let mut targeted = Targeted::default();
+    if !args.targeted.is_empty() {
+        targeted.fields.clone_from(&args.targeted);
+    }
+    let set_cookie = match args.set_cookie {
+        Cookies::NoStore => SetCookie::DoNotStore,
+        Cookies::Strip => SetCookie::Strip,
+        Cookies::Store => SetCookie::Store,
+    };
+    let ttl = Ttl { default: args.ttl, ..Ttl::default() };
+    CachePolicy { ttl, set_cookie, targeted, ..CachePolicy::default() }
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

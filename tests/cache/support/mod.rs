@@ -1,5 +1,7 @@
 //! A scripted origin, a clock that stands still, and a viewer who writes down what came.
 
+pub(crate) mod services;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,10 +1,10 @@
 //! What the command line promises.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
-use crate::support::{Edge, read_head, run};
+use crate::support::{Edge, origin, read_head, run};
 
 #[test]
 fn a_wrong_flag_or_value_is_one_line_and_status_2() {
@@ -20,12 +20,58 @@ fn a_wrong_flag_or_value_is_one_line_and_status_2() {
         &["--ttl", "60"],
         &["--name", "two words"],
         &["--origin-host", "other"],
+        &["--set-cookie", "keep"],
+        &["--targeted", "two words"],
+        &["--targeted", "cache-control"],
     ] {
         let output = run(flags);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{flags:?}: {error}");
         assert!(error.starts_with("edge-server: "), "{flags:?}: {error}");
+    }
+}
+
+/// Answers every request with these lines.
+fn site(lines: &'static str) -> SocketAddr {
+    origin(move |_, mut stream| {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n{lines}\r\nhi");
+        // The edge may have gone away.
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
+#[test]
+fn set_cookie_says_what_becomes_of_an_answer_with_a_cookie() {
+    let url = format!("http://{}", site("Cache-Control: max-age=60\r\nSet-Cookie: a=b\r\n"));
+    for (what, hit, cookie) in [
+        (None, false, true),
+        (Some("no-store"), false, true),
+        (Some("strip"), true, false),
+        (Some("store"), true, true),
+    ] {
+        let mut flags = vec!["--origin", url.as_str()];
+        flags.extend(what.into_iter().flat_map(|what| ["--set-cookie", what]));
+        let edge = Edge::start(&flags);
+        edge.get("/", "");
+        let second = edge.get("/", "").to_ascii_lowercase();
+        assert_eq!(second.contains("; hit"), hit, "{what:?}: {second}");
+        assert_eq!(second.contains("set-cookie: a=b"), cookie, "{what:?}: {second}");
+    }
+}
+
+#[test]
+fn targeted_names_the_fields_that_count_before_cache_control() {
+    let url = format!("http://{}", site("Cache-Control: no-store\r\nSurrogate-Control: max-age=60\r\n"));
+    for (flags, hit) in [
+        (&[][..], false),
+        (&["--targeted", "surrogate-control"], true),
+        (&["--targeted", "cdn-cache-control", "--targeted", "Surrogate-Control"], true),
+    ] {
+        let edge = Edge::start(&[&["--origin", url.as_str()], flags].concat());
+        edge.get("/", "");
+        let second = edge.get("/", "").to_ascii_lowercase();
+        assert_eq!(second.contains("; hit"), hit, "{flags:?}: {second}");
     }
 }
 

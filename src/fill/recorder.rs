@@ -1,0 +1,498 @@
+//! What an answer of the origin means to the store: whether it goes in, what it freshens, what it clears.
+//!
+//! One recorder goes with one exchange. It holds the lead, and with it the exchange's place in the log and in the order of
+//! fills, by which [`publish`](Recorder::publish) keeps invariants 4 and 5.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER, VARY};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
+
+use super::registry::Lead;
+use super::shared::{Participant, Unshared};
+use crate::edge::EdgeInner;
+use crate::invalidation::Stamp;
+use crate::key::KeyBuf;
+use crate::policy::CachePolicy;
+use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
+use crate::semantics::freshness::{Received, terms};
+use crate::semantics::headers;
+use crate::semantics::range;
+use crate::semantics::reuse::{Failure, Reuse, reuse};
+use crate::semantics::storable::{self, NotStored};
+use crate::semantics::targeted::effective;
+use crate::semantics::validation::{self, Freshens};
+use crate::semantics::vary::Vary;
+use crate::store::{Blocks, Head, Stored, Uncacheable};
+
+/// What a head means.
+pub(super) enum Decision {
+    /// It may be shared, and its body goes to the store. The fields are for the one who asked alone.
+    Share(Head, HeaderMap),
+    /// The same for a part of a body.
+    SharePart(Head, HeaderMap, Part),
+    /// A stored response is still good.
+    Refreshed(Arc<Stored>, HeaderMap),
+    NotStored(NotStored),
+    /// A 304 about something that is not stored: there is no answer.
+    Unknown,
+}
+
+/// Which part of which whole a body is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) range: Range<u64>,
+    pub(crate) total: u64,
+}
+
+pub(crate) struct Recorder {
+    pub(super) lead: Lead,
+    pub(super) edge: Arc<EdgeInner>,
+    pub(super) policy: Arc<CachePolicy>,
+    key: KeyBuf,
+    /// The key under which the fill is registered: that of a variant, where one is known.
+    fill_key: KeyBuf,
+    /// What is stored for the request.
+    stored: Option<Arc<Stored>>,
+    /// What the request is conditional on: that, or what is stored for other requests of the key.
+    bases: Vec<Arc<Stored>>,
+    /// The request is for one range, and a 206 is what was asked for.
+    ranged: bool,
+    /// The part that the answer is.
+    part: Option<Part>,
+    /// As of when the answer is.
+    stamp: Stamp,
+}
+
+impl Recorder {
+    pub(crate) fn new(
+        lead: Lead,
+        edge: Arc<EdgeInner>,
+        policy: Arc<CachePolicy>,
+        key: KeyBuf,
+        fill_key: KeyBuf,
+    ) -> Self {
+        let stamp = Stamp::new(lead.as_of());
+        Self {
+            lead,
+            edge,
+            policy,
+            key,
+            fill_key,
+            stored: None,
+            bases: Vec::new(),
+            ranged: false,
+            part: None,
+            stamp,
+        }
+    }
+
+    /// The request is about what is `stored`, and conditional on `bases`.
+    pub(crate) fn about(self, stored: Option<Arc<Stored>>, bases: Vec<Arc<Stored>>) -> Self {
+        Self { stored, bases, ..self }
+    }
+
+    /// The request is for one range.
+    pub(crate) fn ranged(self) -> Self {
+        Self { ranged: true, ..self }
+    }
+
+    /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`.
+    pub(super) fn decide(
+        &self,
+        status: StatusCode,
+        fields: &HeaderMap,
+        sent: &HeaderMap,
+        length: Option<u64>,
+        asked: Duration,
+    ) -> Decision {
+        if status == StatusCode::NOT_MODIFIED && !self.bases.is_empty() {
+            return self.not_modified(fields, sent, asked);
+        }
+        if status == StatusCode::PARTIAL_CONTENT && self.ranged {
+            return match self.part_head(fields.clone(), sent, length, asked) {
+                Ok((head, own, part)) => Decision::SharePart(head, own, part),
+                Err(why) => Decision::NotStored(why),
+            };
+        }
+        match self.head(status, fields.clone(), sent, length, asked) {
+            Ok((head, own)) => Decision::Share(head, own),
+            Err(why) => Decision::NotStored(why),
+        }
+    }
+
+    /// The head of the whole that a 206 is a part of (RFC 9111 §3.3). Only a strong validator can tell which parts belong
+    /// together (§3.4), so a part without one is not stored.
+    fn part_head(
+        &self,
+        mut fields: HeaderMap,
+        sent: &HeaderMap,
+        length: Option<u64>,
+        asked: Duration,
+    ) -> Result<(Head, HeaderMap, Part), NotStored> {
+        let (range, total) = range::parse_content_range(&fields).ok_or(NotStored::Partial)?;
+        let size = range.end - range.start;
+        let length = length.or_else(|| content_length(&fields)).unwrap_or(size);
+        if length != size || !validation::has_strong_tag(&fields) {
+            return Err(NotStored::Partial);
+        }
+        fields.remove(CONTENT_RANGE);
+        let (mut head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
+        Ok((head, own, Part { range, total }))
+    }
+
+    /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
+    fn head(
+        &self,
+        status: StatusCode,
+        mut fields: HeaderMap,
+        sent: &HeaderMap,
+        length: Option<u64>,
+        asked: Duration,
+    ) -> Result<(Head, HeaderMap), NotStored> {
+        let now = self.edge.clock.elapsed();
+        let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
+        let control = effective(&fields, &self.policy.targeted.fields);
+        let terms = terms(status, &fields, &control, &self.policy, received);
+        storable::storable(&storable::Exchange {
+            method: &Method::GET,
+            request: sent,
+            status,
+            response: &fields,
+            control: &control,
+            terms: &terms,
+            policy: &self.policy,
+            length,
+            max_length: self.edge.max_object(&self.policy),
+        })?;
+        let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
+        let length = length.or_else(|| content_length(&fields));
+        headers::strip_hop_by_hop(&mut fields);
+        fields.remove(TRAILER);
+        let own = self.take_own(&mut fields, &control);
+        fields.remove(CONTENT_LENGTH);
+        if let Some(length) = length {
+            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // RFC 9110 §6.6.1: a recipient that stores a response without `Date` notes when it came.
+        fields.entry(DATE).or_insert_with(|| http_date(received.at));
+        let upstream_status = Head::reserve(&mut fields);
+        let head = Head {
+            status,
+            headers: fields,
+            upstream_status,
+            vary,
+            terms,
+            received: now,
+            received_wall: received.at,
+            // Who only waited gets what the store could have given, and nothing else.
+            joinable: !matches!(
+                reuse(&terms, terms.initial_age, &RequestCacheControl::default()),
+                Reuse::Validate(_) | Reuse::Unsatisfiable
+            ),
+            order: self.lead.fill.order,
+        };
+        Ok((head, own))
+    }
+
+    /// Takes out what is not stored with the rest: the fields named by `private` and `no-cache`, which the one who asked
+    /// gets all the same, and the cookies a policy strips from everyone.
+    fn take_own(&self, fields: &mut HeaderMap, control: &ResponseCacheControl) -> HeaderMap {
+        let mut own = HeaderMap::new();
+        for name in storable::fields_to_strip(control, &self.policy) {
+            let for_nobody = name == SET_COOKIE && self.policy.set_cookie == crate::policy::SetCookie::Strip;
+            if let http::header::Entry::Occupied(entry) = fields.entry(name) {
+                let (name, values) = entry.remove_entry_mult();
+                if !for_nobody {
+                    own.extend(values.map(|value| (name.clone(), value)));
+                }
+            }
+        }
+        own
+    }
+
+    /// What a 304 makes fresh (RFC 9111 §4.3.4).
+    fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
+        let verdict = |stored: &Arc<Stored>| validation::freshens(&stored.head.headers, fields);
+        let named = self.bases.iter().find(|base| verdict(base) == Freshens::Strong);
+        let Some(base) = named.or_else(|| self.bases.iter().find(|base| verdict(base) == Freshens::Weak))
+        else {
+            return match self.bases.as_slice() {
+                // The origin speaks of another response than the one it was asked about. That one is good for those
+                // who asked now, but nothing is known of its future.
+                [base] => Decision::Refreshed(Arc::clone(base), HeaderMap::new()),
+                _ => Decision::Unknown,
+            };
+        };
+        match self.freshened(base, fields, sent, asked) {
+            Ok((head, own)) => {
+                if verdict(base) == Freshens::Strong {
+                    self.freshen_others(base, fields, sent, asked);
+                }
+                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                Decision::Refreshed(Arc::new(stored), own)
+            }
+            Err(_) => {
+                self.edge.store.remove(&self.key.to_key(), base);
+                Decision::Refreshed(Arc::clone(base), HeaderMap::new())
+            }
+        }
+    }
+
+    fn freshened(
+        &self,
+        base: &Stored,
+        fields: &HeaderMap,
+        sent: &HeaderMap,
+        asked: Duration,
+    ) -> Result<(Head, HeaderMap), NotStored> {
+        let mut before = base.head.headers.clone();
+        before.remove(AGE);
+        before.remove(CACHE_STATUS);
+        let merged = validation::freshen(&before, fields);
+        self.head(base.head.status, merged, sent, Some(base.body.len()), asked)
+    }
+
+    /// RFC 9111 §4.3.4: a strong validator freshens every stored response that has it.
+    fn freshen_others(&self, base: &Arc<Stored>, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) {
+        let Some(slot) = self.edge.store.get(&self.key) else { return };
+        for other in slot.variants() {
+            if Arc::ptr_eq(other, base)
+                || !self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
+                || validation::freshens(&other.head.headers, fields) != Freshens::Strong
+            {
+                continue;
+            }
+            // Which requests the other response is for is known from its own request only, and only as long as the
+            // origin chooses by the same fields.
+            if let Ok((head, _)) = self.freshened(other, fields, sent, asked)
+                && head.headers.get_all(VARY).iter().eq(other.head.headers.get_all(VARY))
+            {
+                let head = Head { vary: other.head.vary.clone(), ..head };
+                let stored = Stored::new(Arc::new(head), other.body.clone(), self.stamp.as_of());
+                self.insert(&Arc::new(stored));
+            }
+        }
+    }
+
+    /// What a HEAD's answer says about the stored GET (RFC 9111 §4.3.5).
+    pub(crate) fn head_answered(
+        mut self,
+        response: &http::response::Parts,
+        sent: &HeaderMap,
+        asked: Duration,
+    ) {
+        let Some(base) = self.stored.clone() else { return };
+        if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
+            return;
+        }
+        if !validation::describes(&base.head.headers, &response.headers) {
+            self.edge.store.remove(&self.key.to_key(), &base);
+        } else if let Ok((head, _)) = self.freshened(&base, &response.headers, sent, asked) {
+            let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+            self.publish(&Arc::new(stored));
+        }
+    }
+
+    /// What a POST's answer gives to later GETs (RFC 9110 §9.3.3), as of the invalidation that it brought itself. The
+    /// caller has seen that its `Content-Location` is the target. The head is for the one who posted.
+    pub(crate) fn post_answered(
+        &mut self,
+        response: &http::response::Parts,
+        sent: &HeaderMap,
+        length: Option<u64>,
+        asked: Duration,
+        as_of: u64,
+    ) -> Option<Arc<Head>> {
+        self.stamp = Stamp::new(as_of);
+        let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
+        (head.terms.source.is_explicit()).then(|| self.flow(head))
+    }
+
+    pub(crate) fn participate(&self) -> Participant {
+        self.lead.participate()
+    }
+
+    /// The answer is a part.
+    pub(super) fn flow_part(&mut self, head: Head, part: Part) -> Arc<Head> {
+        self.part = Some(part);
+        self.flow(head)
+    }
+
+    /// How long the body is to be.
+    pub(super) fn promised(&self, head: &Head) -> Option<u64> {
+        match &self.part {
+            Some(part) => Some(part.range.end - part.range.start),
+            None => content_length(&head.headers),
+        }
+    }
+
+    /// Hands the head to everyone who waits.
+    pub(super) fn flow(&mut self, head: Head) -> Arc<Head> {
+        let head = Arc::new(head);
+        if !head.joinable {
+            self.lead.leave_registry();
+        }
+        let first = self.part.as_ref().map_or(0, |part| part.range.start);
+        self.lead.fill.flow(Arc::clone(&head), content_length(&head.headers), first);
+        head
+    }
+
+    pub(super) fn refreshed(&mut self, stored: &Arc<Stored>) {
+        let fresh = !self.bases.iter().any(|base| Arc::ptr_eq(base, stored));
+        if fresh {
+            self.edge.counters.refreshed();
+            self.publish(stored);
+        }
+        // Where the 304 did not make a fresh response of it, what is stored is for the one who asked, at most.
+        if fresh && stored.head.joinable {
+            self.lead.fill.answer_stored(Arc::clone(stored));
+        } else {
+            self.lead.fill.unshared(Unshared::Private);
+        }
+    }
+
+    pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
+        // An error says nothing about the object: it stays, whether it may stand in for the error or not.
+        let refused = status.is_server_error() || self.policy.stale.error_statuses.contains(&status);
+        if refused {
+            self.put_off_stored(Failure::Status(status));
+        } else {
+            if let Some(base) = &self.stored {
+                // The origin has another answer now, which only is not for the store.
+                self.edge.store.remove(&self.key.to_key(), base);
+            }
+            self.note_uncacheable(match why {
+                NotStored::BodyTooLarge => Uncacheable::TooLarge,
+                _ => Uncacheable::NotShared,
+            });
+        }
+        self.edge.counters.not_stored(why);
+        self.lead.leave_registry();
+        self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
+    }
+
+    /// The origin failed: it gets time to recover.
+    pub(super) fn put_off_stored(&self, failure: Failure) {
+        if let Some(stored) = &self.stored {
+            stored.put_off(self.edge.clock.elapsed().saturating_add(self.policy.stale.retry_after), failure);
+        }
+    }
+
+    /// The body turned out too large to keep: the next ones need not find that out again.
+    pub(super) fn too_large(&mut self) {
+        if self.lead.retire() {
+            self.note_uncacheable(Uncacheable::TooLarge);
+            self.edge.counters.not_stored(NotStored::BodyTooLarge);
+        }
+    }
+
+    fn note_uncacheable(&self, why: Uncacheable) {
+        let until = self.edge.clock.elapsed().saturating_add(self.policy.limits.uncacheable_memo);
+        self.edge.memos.note(&self.fill_key, why, until, self.stamp.as_of());
+    }
+
+    pub(super) fn max_length(&self) -> u64 {
+        self.edge.max_object(&self.policy)
+    }
+
+    /// Stores a body that came whole.
+    pub(super) fn store(&mut self, head: Arc<Head>, blocks: Blocks) {
+        let head = if content_length(&head.headers).is_some() {
+            head
+        } else {
+            let mut headers = head.headers.clone();
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(blocks.len()));
+            Arc::new(head.with_headers(headers))
+        };
+        let stored = match &self.part {
+            None => Stored::new(head, blocks, self.stamp.as_of()),
+            Some(Part { range, total }) => {
+                let part = Stored::part(head, blocks, range.start, *total, self.stamp.as_of());
+                self.with_other_parts(part)
+            }
+        };
+        self.publish(&Arc::new(stored));
+        self.lead.fill.handed_over();
+    }
+
+    /// A part, and what is stored of the same whole and meets it (RFC 9111 §3.4).
+    fn with_other_parts(&self, part: Stored) -> Stored {
+        let Some(slot) = self.edge.store.get(&self.key) else { return part };
+        let other = slot.variants().iter().find(|other| {
+            other.head.vary == part.head.vary
+                && self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
+                && validation::same_strong_tag(&other.head.headers, &part.head.headers)
+        });
+        match other.and_then(|other| part.joined_with(other)) {
+            Some((blocks, first)) if blocks.len() <= self.max_length() => {
+                Stored::part(Arc::clone(&part.head), blocks, first, part.total(), self.stamp.as_of())
+            }
+            _ => part,
+        }
+    }
+
+    /// Puts a response into the store, unless an invalidation or a newer fill came first (invariants 4 and 5). After
+    /// that the exchange publishes nothing more.
+    fn publish(&mut self, stored: &Arc<Stored>) {
+        self.insert(stored);
+        self.lead.retire();
+    }
+
+    fn insert(&self, stored: &Arc<Stored>) {
+        let EdgeInner { store, log, memos, .. } = &*self.edge;
+        if !log.is_current(self.key.as_bytes(), &self.stamp) {
+            return;
+        }
+        let key = self.key.to_key();
+        if store.insert(&key, Arc::clone(stored), self.policy.limits.variants, log) {
+            if !log.is_current(self.key.as_bytes(), &self.stamp) {
+                // A rule came between the two looks. Its sweep may have been and gone.
+                store.sweep(&key, log);
+            }
+            if stored.is_whole() {
+                memos.forget(&self.fill_key);
+                memos.forget(&self.key);
+            }
+            self.edge.counters.stored();
+        }
+    }
+}
+
+/// Whether a response to a request with the fields `sent` would be stored, were it led by a fill.
+pub(crate) fn would_store<R: Body>(
+    edge: &EdgeInner,
+    policy: &CachePolicy,
+    sent: &HeaderMap,
+    response: &Response<R>,
+) -> bool {
+    let fields = response.headers();
+    let control = effective(fields, &policy.targeted.fields);
+    let received = Received { at: edge.clock.wall(), delay: Duration::ZERO };
+    let exchange = storable::Exchange {
+        method: &Method::GET,
+        request: sent,
+        status: response.status(),
+        response: fields,
+        control: &control,
+        terms: &terms(response.status(), fields, &control, policy, received),
+        policy,
+        length: response.body().size_hint().exact(),
+        max_length: edge.max_object(policy),
+    };
+    storable::storable(&exchange).is_ok()
+}
+
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn http_date(time: std::time::SystemTime) -> HeaderValue {
+    let date = httpdate::fmt_http_date(time);
+    HeaderValue::from_maybe_shared(Bytes::from(date)).expect("a date is visible ASCII")
+}

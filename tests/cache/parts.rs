@@ -1,0 +1,126 @@
+//! Parts of what is too large to be stored whole are stored as what they are, and put together where they meet
+//! (RFC 9111 §3.3, §3.4).
+
+use http::Method;
+use tower_edge::{CachePolicy, ForwardReason, Limits};
+
+use crate::support::{Origin, Reply, Seen, World, request, response};
+
+const TEXT: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// An origin of one text too large to be stored, under an entity tag that counts the `generation`.
+fn ranged(seen: &Seen, generation: usize) -> http::Response<crate::support::OriginBody> {
+    let tag = format!("\"{generation}\"");
+    let headers = [("cache-control", "max-age=60"), ("etag", tag.as_str())];
+    let spec = seen.headers.get("range").and_then(|range| range.to_str().unwrap().strip_prefix("bytes="));
+    let Some((first, last)) = spec.and_then(|spec| spec.split_once('-')) else {
+        return response(200, &headers, TEXT);
+    };
+    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap_or(TEXT.len() - 1));
+    let range = format!("bytes {first}-{last}/{}", TEXT.len());
+    let [control, tag] = headers;
+    response(206, &[control, tag, ("content-range", &range)], &TEXT[first..=last])
+}
+
+fn world(origin: Origin) -> World {
+    let limits = Limits { object_size: Some(20), ..Limits::default() };
+    World::with_policy(origin, CachePolicy { limits, ..CachePolicy::default() })
+}
+
+async fn range(world: &World, range: &str) -> Reply {
+    world.get_with("/a", &[("range", range)]).await
+}
+
+#[tokio::test]
+async fn parts_are_stored_and_put_together() {
+    let world = world(Origin::new(|seen| async move { Ok(ranged(&seen, 0)) }));
+    // Nobody knows yet how large it is: the whole is asked for, and cut.
+    let first = range(&world, "bytes=0-3").await;
+    assert_eq!((first.status.as_u16(), first.text()), (206, "0123"));
+
+    let part = range(&world, "bytes=4-9").await;
+    assert_eq!((part.status.as_u16(), part.text()), (206, "456789"));
+    assert_eq!(part.header("content-range"), Some("bytes 4-9/36"));
+    assert_eq!(part.header("content-length"), Some("6"));
+    assert!(part.outcome().stored);
+    assert_eq!(world.origin.seen()[1].headers["range"], "bytes=4-9");
+
+    // Within the part, and beyond it.
+    let hit = range(&world, "bytes=5-7").await;
+    assert_eq!((hit.is_hit(), hit.text(), hit.header("content-range")), (true, "567", Some("bytes 5-7/36")));
+    let beyond = range(&world, "bytes=8-14").await;
+    assert_eq!(beyond.outcome().forward_reason(), Some(ForwardReason::Partial));
+    assert_eq!(beyond.text(), "89abcde");
+    let both = range(&world, "bytes=4-14").await;
+    assert_eq!((both.is_hit(), both.text()), (true, "456789abcde"));
+    let several = range(&world, "bytes=4-5,12-13").await;
+    assert!(several.is_hit() && several.text().contains("cd"));
+    // A part apart from the rest takes its place.
+    assert_eq!(range(&world, "bytes=30-31").await.text(), "uv");
+    assert!(range(&world, "bytes=30-30").await.is_hit());
+    assert_eq!(world.origin.asked(), 4);
+}
+
+#[tokio::test]
+async fn a_part_answers_no_request_for_the_whole() {
+    let world = world(Origin::new(|seen| async move { Ok(ranged(&seen, 0)) }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=0-9").await;
+    let whole = world.get("/a").await;
+    assert_eq!((whole.status.as_u16(), whole.body.as_ref()), (200, TEXT));
+    assert!(!whole.is_hit());
+    assert_eq!(range(&world, "bytes=5-").await.status.as_u16(), 206);
+    let head = world.ask(request("HEAD", "/a", &[])).await;
+    assert_eq!(head.header("content-length"), Some("36"));
+    assert_eq!(world.origin.seen().last().unwrap().method, Method::HEAD);
+}
+
+#[tokio::test]
+async fn parts_of_two_generations_never_mix() {
+    let world = world(Origin::new(|seen| async move { Ok(ranged(&seen, seen.number / 2)) }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=0-9").await;
+    assert_eq!(range(&world, "bytes=10-14").await.header("etag"), Some("\"1\""));
+    // The newer part alone is stored.
+    assert!(range(&world, "bytes=10-14").await.is_hit());
+    assert!(!range(&world, "bytes=0-9").await.is_hit());
+}
+
+#[tokio::test]
+async fn parts_are_invalidated_like_wholes() {
+    let world = world(Origin::new(|seen| async move { Ok(ranged(&seen, 0)) }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=0-9").await;
+    assert!(range(&world, "bytes=0-9").await.is_hit());
+    world.ask(request("PUT", "/a", &[("range", "bytes=0-1")])).await;
+    assert!(!range(&world, "bytes=0-9").await.is_hit());
+}
+
+#[tokio::test]
+async fn a_part_that_contradicts_itself_is_not_stored() {
+    for fields in [
+        &[("content-range", "bytes 0-9/36"), ("etag", "\"v\"")][..],
+        &[("content-range", "bytes 0-4/*"), ("etag", "\"v\"")],
+        &[("content-range", "bytes 0-4/36"), ("etag", "W/\"v\"")],
+        &[("content-range", "bytes 0-4/36")],
+        &[("etag", "\"v\"")],
+    ] {
+        let world = world(Origin::new(move |seen| async move {
+            if !seen.headers.contains_key("range") {
+                return Ok(ranged(&seen, 0));
+            }
+            let mut all = vec![("cache-control", "max-age=60")];
+            all.extend_from_slice(fields);
+            Ok(response(206, &all, "01234"))
+        }));
+        range(&world, "bytes=0-4").await;
+        range(&world, "bytes=0-4").await;
+        let again = range(&world, "bytes=0-4").await;
+        assert_eq!(
+            (again.status.as_u16(), again.text(), again.is_hit()),
+            (206, "01234", false),
+            "{fields:?}"
+        );
+        assert_eq!(world.origin.asked(), 3, "{fields:?}");
+    }
+}
