@@ -18,7 +18,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
 use proptest::prelude::*;
-use tower_edge::CachePolicy;
 use tower_edge::semantics::directives::{Fields as Scope, RequestCacheControl, ResponseCacheControl};
 use tower_edge::semantics::freshness::{self, Received, Source};
 use tower_edge::semantics::preconditions::{self, Verdict};
@@ -26,6 +25,7 @@ use tower_edge::semantics::range::{self, Selection};
 use tower_edge::semantics::reuse::{Failure, reuse, stands_in};
 use tower_edge::semantics::storable::{self, storable};
 use tower_edge::semantics::vary::Vary;
+use tower_edge::{CachePolicy, Normalise};
 
 use self::directives::Directives;
 use self::fields::Fields;
@@ -175,7 +175,7 @@ proptest! {
         let response = Fields(lines.into_iter().map(|line| ("vary".to_owned(), line)).collect());
         let names = vary::names(&response);
         let (stored_map, presented_map) = (stored.to_map(), presented.to_map());
-        match Vary::new(&response.to_map(), &stored_map) {
+        match Vary::new(&response.to_map(), &stored_map, Normalise::default()) {
             Err(_) => prop_assert_eq!(names, None),
             Ok(vary) => {
                 let Some(names) = names else { return Err(TestCaseError::fail("varies by anything")) };
