@@ -70,10 +70,8 @@ impl EdgeInner {
         };
         let stored = match slot.select(query.key.as_bytes(), query.headers, &self.log) {
             Selected::Variant(stored) => stored,
-            Selected::Other => {
-                let vary = slot.variants().first().map(|newest| newest.head.vary.clone());
-                let current = |other: &&Arc<Stored>| self.log.is_current(query.key.as_bytes(), &other.stamp);
-                let others = slot.variants().iter().filter(current).cloned().collect();
+            Selected::Other(others) => {
+                let vary = others.first().map(|newest| newest.head.vary.clone());
                 return ask(query, Ask { others, ..Ask::about_nothing(ForwardReason::VaryMiss, vary) });
             }
             Selected::Nothing => return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None)),

@@ -156,28 +156,43 @@ impl Detail {
     }
 }
 
+impl Outcome {
+    /// Spells the parameters of the edge's `Cache-Status` member, each preceded by `"; "` (RFC 9211 §2). Every hit needs
+    /// them, and `fmt`'s machinery would take longer than the lookup.
+    pub(crate) fn spell(&self, mut write: impl FnMut(&str)) {
+        match self.disposition {
+            Disposition::Hit => write("; hit"),
+            Disposition::Forward(reason) => {
+                write("; fwd=");
+                write(reason.as_str());
+            }
+        }
+        if let Some(status) = &self.fwd_status {
+            write("; fwd-status=");
+            write(status.as_str());
+        }
+        if let Some(ttl) = self.ttl {
+            write("; ttl=");
+            write(itoa::Buffer::new().format(ttl));
+        }
+        if self.stored {
+            write("; stored");
+        }
+        if self.collapsed {
+            write("; collapsed");
+        }
+        if let Some(detail) = self.detail {
+            write("; detail=");
+            write(detail.as_str());
+        }
+    }
+}
+
 /// The parameters of the edge's `Cache-Status` member, each preceded by `"; "` (RFC 9211 §2).
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.disposition {
-            Disposition::Hit => f.write_str("; hit")?,
-            Disposition::Forward(reason) => write!(f, "; fwd={}", reason.as_str())?,
-        }
-        if let Some(status) = self.fwd_status {
-            write!(f, "; fwd-status={}", status.as_u16())?;
-        }
-        if let Some(ttl) = self.ttl {
-            write!(f, "; ttl={ttl}")?;
-        }
-        if self.stored {
-            f.write_str("; stored")?;
-        }
-        if self.collapsed {
-            f.write_str("; collapsed")?;
-        }
-        if let Some(detail) = self.detail {
-            write!(f, "; detail={}", detail.as_str())?;
-        }
-        Ok(())
+        let mut written = Ok(());
+        self.spell(|text| written = written.and_then(|()| f.write_str(text)));
+        written
     }
 }

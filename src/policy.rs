@@ -22,7 +22,7 @@ use http::header::HeaderName;
 use crate::key::KeyPolicy;
 
 /// How one kind of object is cached. The first matching [`Behavior`] decides which policy applies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CachePolicy {
     /// How long objects live.
     pub ttl: Ttl,
@@ -47,24 +47,6 @@ pub struct CachePolicy {
     pub authorization: Authorization,
     /// Bounds on what one request or one object may cost.
     pub limits: Limits,
-}
-
-impl Default for CachePolicy {
-    fn default() -> Self {
-        Self {
-            ttl: Ttl::default(),
-            error_ttl: Vec::new(),
-            heuristic: Heuristic::default(),
-            stale: Stale::default(),
-            key: KeyPolicy::default(),
-            normalise: Normalise::default(),
-            targeted: Targeted::default(),
-            request_directives: RequestDirectives::default(),
-            set_cookie: SetCookie::default(),
-            authorization: Authorization::default(),
-            limits: Limits::default(),
-        }
-    }
 }
 
 /// Bounds on the time an object lives at the edge.

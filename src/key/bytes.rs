@@ -84,18 +84,18 @@ impl KeyBuf {
         if !path.starts_with('/') {
             return Err(NoKey::NotCanonical);
         }
+        let port = target.port.map(u16::to_be_bytes);
+        let length = target.host.len() + port.map_or(0, |port| 1 + port.len());
         let mut key = Self(SmallVec::new());
         key.0.push(u8::from(target.https));
+        key.0.extend_from_slice(&length_bytes(length));
         let at = key.0.len();
-        key.0.extend_from_slice(&[0; 4]);
         key.0.extend_from_slice(target.host.as_bytes());
-        key.0[at + 4..].make_ascii_lowercase();
-        if let Some(port) = target.port {
+        key.0[at..].make_ascii_lowercase();
+        if let Some(port) = port {
             key.0.push(b':');
-            key.0.extend_from_slice(&port.to_be_bytes());
+            key.0.extend_from_slice(&port);
         }
-        let length = length_bytes(key.0.len() - at - 4);
-        key.0[at..at + 4].copy_from_slice(&length);
         key.path_and_query(path, uri.query());
         Ok(key)
     }

@@ -18,8 +18,8 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) enum Selected {
     Variant(Arc<Stored>),
-    /// There are variants, and none is for this request.
-    Other,
+    /// There are variants, newest first, and none is for this request.
+    Other(Vec<Arc<Stored>>),
     /// Nothing that may still be used.
     Nothing,
 }
@@ -76,30 +76,24 @@ impl Slot {
 
     /// The newest variant for a request, of those that no invalidation covers. Each is judged by its own `Vary`
     /// (RFC 9111 §4.1); one that does not vary gives way to one that does and matches.
-    pub(crate) fn select(&self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
-        if let Self::One(stored) = self {
-            return match log.is_current(key, &stored.stamp) {
-                false => Selected::Nothing,
-                true if stored.head.vary.matches(request) => Selected::Variant(Arc::clone(stored)),
-                true => Selected::Other,
-            };
-        }
-        let mut selected = Selected::Nothing;
-        for stored in self.variants() {
-            if !log.is_current(key, &stored.stamp) {
-                continue;
+    pub(crate) fn select(self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
+        let variants = match self {
+            Self::One(stored) => {
+                return match log.is_current(key, &stored.stamp) {
+                    false => Selected::Nothing,
+                    true if stored.head.vary.matches(request) => Selected::Variant(stored),
+                    true => Selected::Other(vec![stored]),
+                };
             }
-            match &selected {
-                Selected::Variant(_) if stored.head.vary.is_empty() => {}
-                _ if !stored.head.vary.matches(request) => {
-                    if matches!(selected, Selected::Nothing) {
-                        selected = Selected::Other;
-                    }
-                }
-                Selected::Variant(best) if !best.head.vary.is_empty() => {}
-                _ => selected = Selected::Variant(Arc::clone(stored)),
-            }
+            Self::Many(variants) => variants,
+        };
+        let current = || variants.iter().filter(|stored| log.is_current(key, &stored.stamp));
+        let matching = || current().filter(|stored| stored.head.vary.matches(request));
+        let best = matching().find(|stored| !stored.head.vary.is_empty()).or_else(|| matching().next());
+        match best {
+            Some(stored) => Selected::Variant(Arc::clone(stored)),
+            None if current().next().is_some() => Selected::Other(current().cloned().collect()),
+            None => Selected::Nothing,
         }
-        selected
     }
 }

@@ -37,7 +37,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Takes `Age` and `Cache-Status` out of the fields as received and leaves room for the edge's own.
+    /// Takes `Age` and `Cache-Status` out of the fields as received and leaves room for the edge's own. The values are
+    /// copied into one block: as they came, each is a slice that keeps the connection's whole read buffer alive.
     pub(crate) fn reserve(headers: &mut HeaderMap) -> Option<HeaderValue> {
         let mut upstream: Vec<u8> = Vec::new();
         for value in headers.get_all(CACHE_STATUS) {
@@ -48,6 +49,7 @@ impl Head {
         }
         headers.insert(AGE, HeaderValue::from_static("0"));
         headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
+        copy_values(headers);
         if upstream.is_empty() { None } else { HeaderValue::from_bytes(&upstream).ok() }
     }
 
@@ -73,10 +75,25 @@ impl Head {
     }
 }
 
-/// What a field costs beside its bytes: its entry and index in the map, and the value's shared handle.
-const FIELD_OVERHEAD: usize = 136;
-/// What a stored response costs beside head and body: handles, its place in the store.
-const OBJECT_OVERHEAD: usize = 160;
+/// Copies the values into one block of their own, and the map to its right size.
+fn copy_values(headers: &mut HeaderMap) {
+    let mut block = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| block.extend_from_slice(value.as_bytes()));
+    let mut block = Bytes::from(block);
+    for value in headers.values_mut() {
+        let sensitive = value.is_sensitive();
+        let copy = block.split_to(value.len());
+        *value = HeaderValue::from_maybe_shared(copy).expect("a copy of a field value");
+        value.set_sensitive(sensitive);
+    }
+    // A clone has no spare room.
+    *headers = headers.clone();
+}
+
+/// What a field costs beside its bytes: its entry and its index in the map.
+const FIELD_OVERHEAD: usize = 120;
+/// What a stored response costs beside head and body: handles, its place in the store, the allocator's share.
+const OBJECT_OVERHEAD: usize = 240;
 /// What a block costs beside its bytes: its handle and the allocator's.
 const BLOCK_OVERHEAD: usize = 64;
 
@@ -290,6 +307,23 @@ mod tests {
                 assert_eq!(read, b"abcdefgh"[joined]);
             }
         }
+    }
+
+    #[test]
+    fn stored_fields_hold_nothing_of_the_read_buffer() {
+        let buffer = Bytes::from(vec![b'x'; 16 * 1024]);
+        let mut headers = HeaderMap::new();
+        for (name, range) in [("a", 0..10), ("b", 10..20)] {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
+        }
+        headers.append("a", HeaderValue::from_static("more"));
+        let before = headers.clone();
+        Head::reserve(&mut headers);
+        for name in ["a", "b"] {
+            assert!(headers.get_all(name).iter().eq(before.get_all(name)));
+        }
+        drop(before);
+        assert!(buffer.is_unique());
     }
 
     #[test]

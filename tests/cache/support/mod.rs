@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use tower::{BoxError, Layer, Service, ServiceExt};
+use tower::{BoxError, Layer, Service};
 use tower_edge::{Cache, CachePolicy, Edge, EdgeBuilder, ManualClock, Outcome, ResponseFuture};
 
 pub(crate) type RequestBody = Full<Bytes>;
@@ -320,12 +320,4 @@ pub(crate) async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
-}
-
-pub(crate) async fn ready<S, R>(service: &mut S) -> &mut S
-where
-    S: Service<R>,
-    S::Error: std::fmt::Debug,
-{
-    service.ready().await.expect("ready")
 }
