@@ -79,6 +79,8 @@ step "clippy, warnings denied" cargo clippy --workspace --all-targets --all-feat
 step "documentation, broken links denied" \
     env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 step "tests" cargo test --workspace --locked
+step "the rules against the RFCs, a million cases a property" \
+    env TOWER_EDGE_CASES=1000000 cargo test --release --locked --test oracle
 step "edge server in front of nginx" \
     cargo test --release --locked -p edge-server --test nginx -- --ignored
 

@@ -13,8 +13,11 @@ pub mod vary;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Every target with its name, which is that of its seeds.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+/// A name, which is that of the seeds, and what is done with the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ALL: [Target; 7] = [
     ("dates", dates::run),
     ("directives", directives::run),
     ("keys", keys::run),

@@ -1,8 +1,10 @@
 //! `Range` and `If-Range` against a response, whose length is the first line (RFC 9110 §14, §13.1.5).
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, IF_RANGE, RANGE};
-use tower_edge::semantics::range::{Selection, content_range, multipart, select, unsatisfied_range};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE};
+use tower_edge::semantics::range::{
+    Selection, content_range, is_single, multipart, parse_content_range, select, unsatisfied_range,
+};
 
 use super::value;
 
@@ -30,6 +32,14 @@ pub fn run(data: &[u8]) {
                 a_frame_is_as_long_as_it_says(&parts, length, &response);
             }
         }
+    }
+    if let Selection::Parts(parts) = select(&request, &response, length, 16) {
+        assert!(parts.len() == 1 || !is_single(&request));
+    }
+    if let Some((range, complete)) = parse_content_range(&response) {
+        assert!(range.start < range.end && range.end <= complete);
+        let again = HeaderMap::from_iter([(CONTENT_RANGE, content_range(&range, complete))]);
+        assert_eq!(parse_content_range(&again), Some((range, complete)));
     }
     // RFC 9110 §13.1.5: a condition can only make it whole.
     let mut unconditional = request.clone();

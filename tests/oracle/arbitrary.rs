@@ -62,7 +62,7 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(crate::config())]
+    #![proptest_config(crate::config_of(10))]
 
     #[test]
     fn no_bytes_in_any_field_cause_a_panic_or_break_a_property(message in messages()) {

@@ -40,6 +40,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) status: u16,
     pub(crate) request: &'a Fields,
     pub(crate) response: &'a Fields,
+    /// The `Cache-Control` of `response`.
+    pub(crate) control: Directives,
     /// `response_time`.
     pub(crate) received: i128,
     /// `response_delay`.
@@ -49,10 +51,6 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    fn control(&self) -> Directives {
-        Directives::of(self.response, "cache-control")
-    }
-
     /// RFC 9110 §6.6.1: without a date, the time of receipt. Decision: one that cannot be read is none.
     fn date(&self) -> i128 {
         self.response.first("date").and_then(date).unwrap_or(self.received)
@@ -60,7 +58,7 @@ impl Exchange<'_> {
 
     /// §3, and what else keeps a response out. Every reason against it; it is stored if there is none.
     pub(crate) fn not_stored(&self) -> Vec<NotStored> {
-        let control = self.control();
+        let control = &self.control;
         let mut against = Vec::new();
         let mut requires = |holds: bool, reason| {
             if !holds {
@@ -78,7 +76,7 @@ impl Exchange<'_> {
         requires(self.status != 304, NotStored::Status);
         requires(!control.permits("must-understand") || understood(self.status), NotStored::Status);
         // "the no-store cache directive is not present in the response"
-        requires(!self.no_store(&control), NotStored::NoStore);
+        requires(!self.no_store(control), NotStored::NoStore);
         // "if the cache is shared: the private response directive is either not present or allows a shared cache to
         // store a modified response"
         requires(control.scope("private") != Scope::Whole, NotStored::Private);
@@ -100,7 +98,7 @@ impl Exchange<'_> {
         // §4.1: "*" always fails to match; §4: nothing then lets the response be reused.
         requires(vary::names(self.response).is_some(), NotStored::Vary);
 
-        self.decided_against(&control, &mut requires);
+        self.decided_against(control, &mut requires);
         against
     }
 
@@ -166,7 +164,7 @@ impl Exchange<'_> {
 
     /// §4.2.1. `None` when neither the origin nor a heuristic gives one.
     pub(crate) fn lifetime(&self) -> Option<i128> {
-        let control = self.control();
+        let control = &self.control;
         let expires = self.response.lines("expires");
         let lifetime = if let Some(seconds) = control.lifetime("s-maxage") {
             seconds * SECOND
@@ -181,7 +179,7 @@ impl Exchange<'_> {
                 _ => 0,
             }
         } else {
-            self.heuristic(&control)?
+            self.heuristic(control)?
         };
         Some(lifetime.min(decided::LONGEST_LIFETIME))
     }
@@ -218,13 +216,13 @@ impl Exchange<'_> {
     }
 
     pub(crate) fn always_validate(&self) -> bool {
-        self.control().scope("no-cache") == Scope::Whole
+        self.control.scope("no-cache") == Scope::Whole
     }
 
     /// §4.2.4: "prohibited by an explicit in-protocol directive". Whether a window the response names itself is
     /// prohibited too: s-maxage implies proxy-revalidate (§5.2.2.10), but beside it the window is the more exact word.
     pub(crate) fn stale_prohibited(&self, by_window: bool) -> bool {
-        let control = self.control();
+        let control = &self.control;
         control.forbids("must-revalidate")
             || control.forbids("proxy-revalidate")
             || self.always_validate()
@@ -232,7 +230,7 @@ impl Exchange<'_> {
     }
 
     fn window(&self, directive: &str, policy: i128) -> i128 {
-        match self.control().window(directive) {
+        match self.control.window(directive) {
             _ if self.stale_prohibited(true) => 0,
             Some(seconds) => seconds * SECOND,
             // Decision: an error answer does not stand in for an error.
