@@ -1,4 +1,68 @@
-//! An embeddable edge cache: a Tower [`Layer`](tower::Layer) that turns any origin service into a CDN edge location.
+//! An embeddable HTTP edge cache: a Tower [`Layer`](tower::Layer) that turns any origin service into a CDN's edge location.
+//!
+//! An [`Edge`] is one shared cache and all it remembers. Its [layer](Edge::layer) puts it in front of a service: an axum
+//! `Router`, a hyper client, a function. What the service answers is stored and reused by the rules of RFC 9111, within the
+//! bounds of a [`CachePolicy`]; every answer carries an [`Outcome`] that says what happened.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Empty, Full};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_edge::{Edge, Outcome};
+//!
+//! async fn origin(_: Request<Empty<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     let answer = Response::builder().header("cache-control", "max-age=60");
+//!     Ok(answer.body(Full::from("rendered")).expect("well-formed fields"))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let edge = Edge::builder().name("fra-1").build()?;
+//! let site = edge.layer().layer(service_fn(origin));
+//! for (number, status) in ["fra-1; fwd=uri-miss; stored", "fra-1; hit; ttl=60"].iter().enumerate() {
+//!     let request = Request::get("http://example.com/").body(Empty::new())?;
+//!     let response = site.clone().oneshot(request).await?;
+//!     assert_eq!(response.headers()["cache-status"], status);
+//!     assert_eq!(response.extensions().get::<Outcome>().map(Outcome::is_hit), Some(number == 1));
+//!     assert_eq!(response.into_body().collect().await?.to_bytes(), "rendered");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Before you use it
+//!
+//! - **It is a shared cache.** What one viewer got, another may get, if the answer allows it. An answer that is for one viewer
+//!   has to say so, by `private`, `no-store` or `Vary`; one that sets a cookie is not stored.
+//! - **A request needs a host**, in its URI or in `Host`: it is part of the cache key. One without, or with two, is forwarded
+//!   and nothing is stored.
+//! - **Misses need a tokio runtime** with time enabled: the exchange with the origin is a task of its own. Outside one, requests
+//!   are forwarded. Hits need none.
+//! - **Nested routers** strip a prefix from the path, so two of them may see the same path for different things. Put the layer
+//!   around the outermost router, or give each an edge of its own.
+//! - **Hop-by-hop fields** are the business of what sits on the connection: a client used as an origin takes them out with
+//!   [`semantics::headers::strip_hop_by_hop`], as the `upstream` example does.
+//!
+//! # Map
+//!
+//! | what | where |
+//! |---|---|
+//! | the cache, its configuration, its figures | [`Edge`], [`EdgeBuilder`], [`Stats`] |
+//! | in front of a service | [`CacheLayer`], [`Cache`], [`ResponseFuture`], [`Body`] |
+//! | what is kept, and how long | [`CachePolicy`] and its parts, [`Behavior`] for patterns of paths |
+//! | what makes two requests the same | [`KeyPolicy`], [`Select`], [`CustomKey`] |
+//! | clearing | [`Invalidator`], [`Invalidation`] |
+//! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
+//! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
+//! | time, for tests | [`Clock`], [`ManualClock`] |
+//! | the rules of HTTP caching, by themselves | [`semantics`] |
+//!
+//! # Features
+//!
+//! None yet.
+
 mod answer;
 mod body;
 mod clock;
@@ -35,3 +99,8 @@ pub use policy::{
     Targeted, Ttl,
 };
 pub use service::Cache;
+
+// The examples in the README compile and hold.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -88,7 +88,8 @@ async fn a_head_that_fails_says_nothing_about_the_stored_get() {
 #[tokio::test]
 async fn a_posts_answer_serves_later_gets_where_it_says_so() {
     const EXPLICIT: (&str, &str) = ("cache-control", "max-age=60");
-    let cases: [(&[(&str, &str)], u16, bool); 7] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, bool);
+    let cases: [Case<'_>; 7] = [
         (&[EXPLICIT, ("content-location", "/a")], 200, true),
         (&[EXPLICIT, ("content-location", "http://site.example/a")], 200, true),
         (&[EXPLICIT, ("content-location", "/b")], 200, false),
