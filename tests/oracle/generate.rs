@@ -18,12 +18,17 @@ const SECONDS: [i64; 16] =
     [0, 1, 2, 9, 10, 11, 59, 60, 61, 3600, 3601, 86_400, 864_000, 31_536_000, 2_147_483_648, 2_147_483_649];
 
 /// Dates around `NOW` in every form, and some that are none.
-static DATES: LazyLock<Vec<String>> = LazyLock::new(|| {
+static DATES: LazyLock<Vec<String>> = LazyLock::new(|| dates(&SECONDS));
+
+/// Dates that meet more often.
+static CLOSE_DATES: LazyLock<Vec<String>> = LazyLock::new(|| dates(&[0, 1]));
+
+fn dates(distances: &[i64]) -> Vec<String> {
     let mut dates: Vec<String> =
         ["", "0", "-1", "now", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 31 Nov 1994 08:49:37 GMT"]
             .map(str::to_owned)
             .into();
-    for offset in SECONDS.into_iter().flat_map(|seconds| [seconds, -seconds]) {
+    for offset in distances.iter().flat_map(|seconds| [*seconds, -seconds]) {
         let Ok(moment) = u64::try_from(NOW + offset) else { continue };
         let imf = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(moment));
         let [weekday, day, month, year, time, zone] = imf.split(' ').collect::<Vec<_>>()[..] else {
@@ -43,7 +48,7 @@ static DATES: LazyLock<Vec<String>> = LazyLock::new(|| {
         dates.extend(std::iter::repeat_n(imf, 5));
     }
     dates
-});
+}
 
 const NUMBERS: &[&str] = &[
     "0",
@@ -170,6 +175,10 @@ fn date() -> impl Strategy<Value = String> {
     select(DATES.as_slice())
 }
 
+fn close_date() -> impl Strategy<Value = String> {
+    select(CLOSE_DATES.as_slice())
+}
+
 fn fields(lines: impl Strategy<Value = (String, String)>, most: usize) -> impl Strategy<Value = Fields> {
     proptest::collection::vec(lines, 0..=most).prop_map(Fields)
 }
@@ -232,6 +241,20 @@ pub(crate) fn selecting() -> impl Strategy<Value = Fields> {
     )
 }
 
+/// The same fields in another spelling, and by chance not quite the same: blanks come and go where `mask` has a bit.
+pub(crate) fn respelt(fields: &Fields, mask: u64) -> Fields {
+    let respell = |value: &String| -> String {
+        let pieces = value.chars().enumerate().map(|(at, char)| match char {
+            _ if mask >> (at % 64) & 1 == 0 => char.to_string(),
+            ',' => ", ".to_owned(),
+            ' ' | '\t' => String::new(),
+            char => char.to_string(),
+        });
+        pieces.collect()
+    };
+    Fields(fields.0.iter().map(|(name, value)| (name.clone(), respell(value))).collect())
+}
+
 /// Conditions and ranges.
 pub(crate) fn conditional() -> impl Strategy<Value = Fields> {
     let tags = prop_oneof![
@@ -244,41 +267,22 @@ pub(crate) fn conditional() -> impl Strategy<Value = Fields> {
     fields(
         prop_oneof![
             2 => line("if-none-match", tags.clone()),
-            2 => line("if-modified-since", date()),
+            2 => line("if-modified-since", close_date()),
             5 => line("range", range()),
             1 => line("if-range", tags),
-            1 => line("if-range", date()),
+            1 => line("if-range", close_date()),
         ],
         3,
     )
 }
 
 fn range() -> impl Strategy<Value = String> {
-    let position = || {
-        select(
-            &[
-                "",
-                "",
-                "0",
-                "1",
-                "2",
-                "4",
-                "5",
-                "05",
-                "9",
-                "10",
-                "18446744073709551615",
-                "18446744073709551616",
-                "x",
-                "+1",
-                " ",
-            ][..],
-        )
-    };
-    let spec = (position(), select(&["-", "-", "-", "-", "--", ""][..]), position());
-    let unit = select(
-        &["bytes=", "bytes=", "bytes=", "bytes=", "Bytes=", "bytes =", "bytes= ", "items=", "bytes", "="][..],
-    );
+    const ODD: &[&str] = &["05", "18446744073709551615", "18446744073709551616", "x", "+1", " "];
+    let position =
+        || prop_oneof![8 => select(&["", "0", "1", "2", "3", "4", "5", "9"][..]), 1 => select(ODD)];
+    let spec = (position(), prop_oneof![12 => Just("-"), 1 => select(&["--", ""][..])], position());
+    const UNITS: &[&str] = &["Bytes=", "bytes =", "bytes= ", "items=", "bytes", "="];
+    let unit = prop_oneof![4 => Just("bytes="), 1 => select(UNITS)];
     let specs = proptest::collection::vec((spec, select(&[",", ",", ", ", " ,", ",,"][..])), 0..5);
     (unit, specs).prop_map(|(unit, specs)| {
         let specs =
@@ -289,7 +293,14 @@ fn range() -> impl Strategy<Value = String> {
 
 /// What a response to a conditional request may have.
 pub(crate) fn selected() -> impl Strategy<Value = Fields> {
-    fields(prop_oneof![line("etag", one_of(TAGS)), line("last-modified", date()), line("date", date())], 4)
+    fields(
+        prop_oneof![
+            line("etag", one_of(TAGS)),
+            line("last-modified", close_date()),
+            line("date", close_date())
+        ],
+        4,
+    )
 }
 
 pub(crate) fn status() -> impl Strategy<Value = u16> {
@@ -313,6 +324,11 @@ pub(crate) fn span() -> impl Strategy<Value = i128> {
         .prop_map(|(seconds, off)| (i128::from(seconds) * SECOND + off).max(0));
     let any = (0..4_000_i128 * SECOND).boxed();
     prop_oneof![3 => near, 1 => any, 1 => Just(i128::from(u64::MAX) * SECOND)]
+}
+
+/// A delay: mostly none, so that ages meet bounds.
+pub(crate) fn delay() -> impl Strategy<Value = i128> {
+    prop_oneof![3 => Just(0), 1 => span()]
 }
 
 /// A moment within a second of `NOW`.

@@ -32,7 +32,7 @@ use self::fields::Fields;
 use self::rfc9111::Exchange;
 
 /// The cases of one property. The code is slow where it is not optimized.
-const CASES: u32 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
+const CASES: u32 = if cfg!(debug_assertions) { 5_000 } else { 20_000 };
 
 fn config() -> ProptestConfig {
     config_of(1)
@@ -70,7 +70,7 @@ proptest! {
         (method, code, length) in (generate::method(), generate::status(), prop::option::of(prop::sample::select(&[0_u64, 5, 100, 101][..]))),
         (request, response) in (generate::request(), generate::response()),
         later in generate::request(),
-        (received, delay, resident) in (generate::moment(), generate::span(), generate::span()),
+        (received, delay, resident) in (generate::moment(), generate::delay(), generate::span()),
         failure in generate::failure(),
     ) {
         const MAX_LENGTH: u64 = 100;
@@ -170,8 +170,9 @@ proptest! {
     fn the_variant_is_selected_as_rfc_9111_4_1_says(
         lines in prop::collection::vec(generate::vary(), 0..3),
         stored in generate::selecting(),
-        presented in generate::selecting(),
+        (other, respelt) in (generate::selecting(), prop::option::of(any::<u64>())),
     ) {
+        let presented = respelt.map_or(other, |mask| generate::respelt(&stored, mask));
         let response = Fields(lines.into_iter().map(|line| ("vary".to_owned(), line)).collect());
         let names = vary::names(&response);
         let (stored_map, presented_map) = (stored.to_map(), presented.to_map());
