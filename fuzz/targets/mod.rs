@@ -6,6 +6,7 @@
 pub mod dates;
 pub mod directives;
 pub mod keys;
+pub mod locations;
 pub mod ranges;
 pub mod tags;
 pub mod targeted;
@@ -17,10 +18,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 8] = [
     ("dates", dates::run),
     ("directives", directives::run),
     ("keys", keys::run),
+    ("locations", locations::run),
     ("ranges", ranges::run),
     ("tags", tags::run),
     ("targeted", targeted::run),

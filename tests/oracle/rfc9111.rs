@@ -29,7 +29,7 @@ mod decided {
     /// RFC 9111 §3.3 would allow 206.
     pub(crate) const PARTS_ARE_STORED: bool = false;
     /// RFC 9110 §15: values above are invalid.
-    pub(crate) const LAST_STATUS: u16 = 599;
+    pub(crate) const LAST_STATUS: u16 = 999;
     /// Left out of a stored response, these change what its body means.
     pub(crate) const INDISPENSABLE: [&str; 3] = ["content-encoding", "content-type", "vary"];
 }
