@@ -183,6 +183,9 @@ pub(crate) fn flowing<R>(
 /// Says in the origin's response what the edge did.
 fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<R>>, outcome: Outcome) {
     drop_targeted(response.headers_mut(), policy);
+    for field in &policy.tags.0 {
+        response.headers_mut().remove(&field.name);
+    }
     response.headers_mut().append(CACHE_STATUS, status(edge, None, &outcome));
     response.extensions_mut().insert(outcome);
 }

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
 use crate::fill::Registry;
 use crate::glob::Glob;
-use crate::invalidation::{Invalidator, Log, Scope, sweep};
+use crate::invalidation::{Invalidator, Ledger, Log, Scope, Tariff, sweep};
 use crate::key::KeyBuf;
 use crate::layer::CacheLayer;
 use crate::observe::{Counters, Stats};
@@ -46,6 +46,7 @@ pub(crate) struct EdgeInner {
     pub(crate) memos: Memos,
     pub(crate) fills: Arc<Registry>,
     pub(crate) log: Arc<Log>,
+    pub(crate) ledger: Ledger,
     pub(crate) sweeper: sweep::Sweeper,
     pub(crate) counters: Counters,
     pub(crate) hasher: foldhash::quality::RandomState,
@@ -74,10 +75,6 @@ impl Edge {
         let (objects, bytes) = self.0.store.usage();
         let (fills, bytes_in_flight) = self.0.fills.usage();
         Stats { objects, bytes, fills, bytes_in_flight, ..self.0.counters.snapshot() }
-    }
-
-    pub(crate) fn invalidate(&self, scopes: impl IntoIterator<Item = Scope>) {
-        self.0.invalidate(scopes);
     }
 }
 
@@ -113,7 +110,7 @@ impl EdgeInner {
 
     /// Puts rules in force, and has the objects they cover swept.
     pub(crate) fn invalidate(self: &Arc<Self>, scopes: impl IntoIterator<Item = Scope>) {
-        self.log.append(scopes);
+        self.log.append(scopes, None);
         self.counters.invalidated();
         sweep::start(self);
     }
@@ -153,6 +150,7 @@ pub struct EdgeBuilder {
     https: bool,
     policy: CachePolicy,
     behaviors: Vec<Behavior>,
+    tariff: Tariff,
     clock: Arc<dyn Clock>,
 }
 
@@ -165,6 +163,7 @@ impl Default for EdgeBuilder {
             https: false,
             policy: CachePolicy::default(),
             behaviors: Vec::new(),
+            tariff: Tariff::default(),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -205,6 +204,12 @@ impl EdgeBuilder {
     /// Adds a behavior after those already there.
     pub fn behavior(mut self, behavior: Behavior) -> Self {
         self.behaviors.push(behavior);
+        self
+    }
+
+    /// What invalidations cost, and how many there may be.
+    pub fn tariff(mut self, tariff: Tariff) -> Self {
+        self.tariff = tariff;
         self
     }
 
@@ -250,6 +255,7 @@ impl EdgeBuilder {
             memos: Memos::new(),
             fills: Arc::new(Registry::new(Arc::clone(&log), self.max_fills)),
             log,
+            ledger: Ledger::new(self.tariff),
             sweeper: sweep::Sweeper::default(),
             counters: Counters::default(),
             hasher: foldhash::quality::RandomState::default(),

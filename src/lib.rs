@@ -89,14 +89,16 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use edge::{Edge, EdgeBuilder};
 pub use error::{BodyError, BodyErrorKind, ConfigError};
 pub use future::ResponseFuture;
-pub use invalidation::{Invalidation, Invalidator, PathError};
+pub use invalidation::{
+    Charge, InvalidateError, Invalidation, InvalidationState, Invalidator, Receipt, ScopeError, Tariff, Usage,
+};
 pub use key::{CustomKey, KeyPolicy, Select};
 pub use layer::CacheLayer;
 pub use observe::Stats;
 pub use outcome::{Detail, Disposition, ForwardReason, Outcome};
 pub use policy::{
     Authorization, Behavior, CachePolicy, Heuristic, Limits, Normalise, RequestDirectives, SetCookie, Stale,
-    Targeted, Ttl,
+    TagField, TagSeparator, Tags, Targeted, Ttl,
 };
 pub use service::Cache;
 

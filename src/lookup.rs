@@ -80,7 +80,7 @@ impl EdgeInner {
         if !stored.is_whole() && !covers(query, &stored) {
             return ask(query, Ask::about_nothing(ForwardReason::Partial, Some(head.vary.clone())));
         }
-        let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
+        let use_ = match reuse::reuse(&head.terms, stored.age(now), query.control) {
             Reuse::Fresh => Use::Fresh,
             Reuse::Stale(StaleUse::WhileRevalidate) => {
                 Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: stored.put_off_by(now).is_none() }
@@ -118,8 +118,8 @@ impl EdgeInner {
     ) -> bool {
         let head = &stored.head;
         let statuses = &query.policy.stale.error_statuses;
-        self.log.is_current(query.key.as_bytes(), &stored.stamp)
-            && reuse::stands_in(&head.terms, head.age(now), query.control, failure, statuses)
+        self.log.is_current(stored.subject(query.key.as_bytes()))
+            && reuse::stands_in(&head.terms, stored.age(now), query.control, failure, statuses)
     }
 }
 
@@ -150,7 +150,7 @@ impl Ask {
 
 impl Use {
     pub(crate) fn outcome(self, stored: &Stored, now: Duration) -> Outcome {
-        let hit = Outcome::hit(stored.head.ttl(now));
+        let hit = Outcome::hit(stored.ttl(now));
         match self {
             Self::Fresh => hit,
             Self::Stale { detail, .. } => hit.because(detail),

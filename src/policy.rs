@@ -39,6 +39,9 @@ pub struct CachePolicy {
     pub normalise: Normalise,
     /// Which of the origin's fields are for this cache before `Cache-Control` (RFC 9213).
     pub targeted: Targeted,
+    /// The fields in which the origin tags its answers, so that they can be invalidated by tag. They are taken out of
+    /// what viewers get. `Cache-Tag` and `Surrogate-Key` by default.
+    pub tags: Tags,
     /// Whether the viewer's `Cache-Control` is honoured.
     pub request_directives: RequestDirectives,
     /// What happens to answers that set a cookie.
@@ -178,6 +181,42 @@ pub enum Authorization {
     Explicit,
     /// Never stored, and requests that carry it never get a stored answer.
     Bypass,
+}
+
+/// The fields in which the origin tags its answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags(pub Vec<TagField>);
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self(TagField::defaults().into())
+    }
+}
+
+/// One field with tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagField {
+    /// Its name.
+    pub name: HeaderName,
+    /// What stands between two tags.
+    pub separator: TagSeparator,
+}
+
+impl TagField {
+    /// `Cache-Tag` and `Surrogate-Key`.
+    pub(crate) fn defaults() -> [Self; 2] {
+        let field = |name, separator| Self { name: HeaderName::from_static(name), separator };
+        [field("cache-tag", TagSeparator::Comma), field("surrogate-key", TagSeparator::Space)]
+    }
+}
+
+/// What stands between two tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagSeparator {
+    /// A comma, as in `Cache-Tag: news, front`.
+    Comma,
+    /// White space, as in `Surrogate-Key: news front`.
+    Space,
 }
 
 /// The fields of a request that are brought into one form, so that viewers who want the same share an answer.

@@ -15,12 +15,13 @@ use http_body::Body;
 use super::registry::Lead;
 use super::shared::{Participant, Unshared};
 use crate::edge::EdgeInner;
-use crate::invalidation::Stamp;
-use crate::key::KeyBuf;
+use crate::invalidation::{Stamp, label};
+use crate::key::{KeyBuf, origin_part};
 use crate::policy::CachePolicy;
 use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
+use crate::semantics::labels;
 use crate::semantics::range;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
@@ -174,6 +175,7 @@ impl Recorder {
         let length = length.or_else(|| content_length(&fields));
         headers::strip_hop_by_hop(&mut fields);
         fields.remove(TRAILER);
+        let labels = self.take_labels(&mut fields);
         let own = self.take_own(&mut fields, &control);
         fields.remove(CONTENT_LENGTH);
         if let Some(length) = length {
@@ -187,6 +189,7 @@ impl Recorder {
             headers: fields,
             upstream_status,
             vary,
+            labels,
             terms,
             received: now,
             received_wall: received.at,
@@ -198,6 +201,18 @@ impl Recorder {
             order: self.lead.fill.order,
         };
         Ok((head, own))
+    }
+
+    /// Takes out the tags and reads the groups, which viewers may see.
+    fn take_labels(&self, fields: &mut HeaderMap) -> Box<[Box<[u8]>]> {
+        let tags = labels::tags(fields, &self.policy.tags.0);
+        let groups = labels::groups(fields, &labels::CACHE_GROUPS);
+        for field in &self.policy.tags.0 {
+            fields.remove(&field.name);
+        }
+        let key = self.key.as_bytes();
+        let groups = groups.iter().map(|group| label::group(origin_part(key), group));
+        tags.iter().map(|tag| label::tag(tag)).chain(groups).collect()
     }
 
     /// Takes out what is not stored with the rest: the fields named by `private` and `no-cache`, which the one who asked
@@ -255,7 +270,14 @@ impl Recorder {
         before.remove(AGE);
         before.remove(CACHE_STATUS);
         let merged = validation::freshen(&before, fields);
-        self.head(base.head.status, merged, sent, Some(base.body.len()), asked)
+        let (mut head, own) = self.head(base.head.status, merged, sent, Some(base.body.len()), asked)?;
+        // The stored tags are no longer among the fields. Those of the 304 replace them, if it has any.
+        if !self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name)) {
+            let kept = base.head.labels.iter().filter(|label| label::is_tag(label));
+            let groups = head.labels.iter().filter(|label| !label::is_tag(label));
+            head.labels = kept.chain(groups).cloned().collect();
+        }
+        Ok((head, own))
     }
 
     /// RFC 9111 §4.3.4: a strong validator freshens every stored response that has it.
@@ -263,7 +285,7 @@ impl Recorder {
         let Some(slot) = self.edge.store.get(&self.key) else { return };
         for other in slot.variants() {
             if Arc::ptr_eq(other, base)
-                || !self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
+                || !self.edge.log.is_current(other.subject(self.key.as_bytes()))
                 || validation::freshens(&other.head.headers, fields) != Freshens::Strong
             {
                 continue;
@@ -426,7 +448,7 @@ impl Recorder {
         let Some(slot) = self.edge.store.get(&self.key) else { return part };
         let other = slot.variants().iter().find(|other| {
             other.head.vary == part.head.vary
-                && self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
+                && self.edge.log.is_current(other.subject(self.key.as_bytes()))
                 && validation::same_strong_tag(&other.head.headers, &part.head.headers)
         });
         match other.and_then(|other| part.joined_with(other)) {
@@ -446,14 +468,16 @@ impl Recorder {
 
     fn insert(&self, stored: &Arc<Stored>) {
         let EdgeInner { store, log, memos, .. } = &*self.edge;
-        if !log.is_current(self.key.as_bytes(), &self.stamp) {
+        let subject = stored.subject(self.key.as_bytes());
+        if !log.is_current(subject) {
             return;
         }
         let key = self.key.to_key();
         if store.insert(&key, Arc::clone(stored), self.policy.limits.variants, log) {
-            if !log.is_current(self.key.as_bytes(), &self.stamp) {
-                // A rule came between the two looks. Its sweep may have been and gone.
-                store.sweep(&key, log);
+            // A rule may have come between the two looks, and its sweep may have been and gone. This look also notes a
+            // soft one while it is sure to be in the log.
+            if !log.is_current(subject) {
+                store.sweep(&key, log, |_, _| {});
             }
             if stored.is_whole() {
                 memos.forget(&self.fill_key);

@@ -95,7 +95,7 @@ impl Registry {
         let mut fills = self.fills.lock();
         if let Some(fill) = fills.get(key.as_bytes()) {
             // A fill that began before an invalidation is not for those who come after it (invariant 4).
-            if fill.is_joinable(&wish.takes) && self.log.is_current(key.as_bytes(), &fill.stamp) {
+            if fill.is_joinable(&wish.takes) && fill.is_untouched(key.as_bytes(), &self.log) {
                 return Turn::Follow(fill.participate());
             }
         }
@@ -114,6 +114,17 @@ impl Registry {
         }
     }
 
+    /// Tells the rules under which registered fills will not be stored, each fill once.
+    pub(crate) fn revoked(&self, log: &Log, told: impl Fn(u64)) {
+        let fills: Vec<_> =
+            self.fills.lock().iter().map(|(key, fill)| (key.clone(), Arc::clone(fill))).collect();
+        for (key, fill) in fills {
+            if let Some(rule) = fill.newly_revoked_by(key.as_bytes(), log) {
+                told(rule);
+            }
+        }
+    }
+
     /// Begins a fill that nobody else joins.
     pub(crate) fn lead_alone(self: &Arc<Self>) -> Option<Lead> {
         self.begin(None, Chain::default(), false)
@@ -123,8 +134,7 @@ impl Registry {
     pub(crate) fn join(&self, key: &KeyBuf, takes: &Takes) -> Option<Participant> {
         let fills = self.fills.lock();
         let fill = fills.get(key.as_bytes())?;
-        (fill.is_joinable(takes) && self.log.is_current(key.as_bytes(), &fill.stamp))
-            .then(|| fill.participate())
+        (fill.is_joinable(takes) && fill.is_untouched(key.as_bytes(), &self.log)).then(|| fill.participate())
     }
 
     fn begin(self: &Arc<Self>, key: Option<CacheKey>, chain: Chain, keep: bool) -> Option<Lead> {

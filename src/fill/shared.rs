@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use slab::Slab;
 use super::growing::Growing;
 use super::registry::{Chain, Takes};
 use crate::error::{BodyError, BodyErrorKind};
-use crate::invalidation::Stamp;
+use crate::invalidation::{Log, Stamp, Subject};
 use crate::store::{Blocks, Head, Stored};
 use crate::sync::Mutex;
 
@@ -30,6 +30,8 @@ pub(crate) struct Fill {
     pub(super) stamp: Stamp,
     pub(super) order: u64,
     chain: Chain,
+    /// An invalidation has counted it.
+    revoked: AtomicBool,
     /// Bytes held by all fills of the edge together.
     in_flight: Arc<AtomicU64>,
 }
@@ -111,7 +113,7 @@ pub(super) enum Kept {
 impl Fill {
     pub(super) fn new(stamp: Stamp, order: u64, chain: Chain, keep: bool, in_flight: Arc<AtomicU64>) -> Self {
         let state = State { phase: Phase::Asking, participants: Slab::new(), task: None, keep };
-        Self { state: Mutex::new(state), stamp, order, chain, in_flight }
+        Self { state: Mutex::new(state), stamp, order, chain, revoked: AtomicBool::new(false), in_flight }
     }
 
     /// Takes part: the fill goes on at least while somebody does.
@@ -137,6 +139,28 @@ impl Fill {
             }
             Phase::Unshared(_) => false,
         }
+    }
+
+    /// Whether no invalidation is about it. As long as its tags are not known, any that is about tags may be.
+    pub(super) fn is_untouched(&self, key: &[u8], log: &Log) -> bool {
+        self.judged(key, |subject| log.is_untouched(subject))
+    }
+
+    /// The rule under which it will not be stored, told once.
+    pub(super) fn newly_revoked_by(&self, key: &[u8], log: &Log) -> Option<u64> {
+        let rule = self.judged(key, |subject| log.revoked_by(subject))?;
+        (!self.revoked.swap(true, Ordering::Relaxed)).then_some(rule)
+    }
+
+    fn judged<T>(&self, key: &[u8], judge: impl FnOnce(Subject<'_>) -> T) -> T {
+        let head = match &self.state.lock().phase {
+            Phase::Flowing(flow) => Some(Arc::clone(&flow.head)),
+            Phase::Stored(stored) => Some(Arc::clone(&stored.head)),
+            Phase::Asking | Phase::Unshared(_) => None,
+        };
+        // Judged anew: what was true of a fill without tags need not be of one with them.
+        let stamp = Stamp::new(self.stamp.as_of());
+        judge(Subject { key, labels: head.as_ref().map(|head| &*head.labels), stamp: &stamp })
     }
 
     // What the task does.

@@ -1,7 +1,7 @@
 //! The log of invalidations: a sequence of rules, and who may still be used under them.
 //!
 //! A rule is in force as soon as it is appended, whatever the number of stored objects: an object carries a [`Stamp`]
-//! with the position of the log when its fetch from the origin *began*, and is checked against the rules that came later
+//! with the position of the log when its fetch from the origin *began*, and is judged by the rules that came later
 //! when somebody wants to use it. A sweep then visits the objects, and the rules it has applied everywhere retire.
 //!
 //! Why nothing old can slip through:
@@ -10,32 +10,13 @@
 //! 3. A rule appended between 2's last look and the end of the registration is still in the log for every reader, since
 //!    a rule retires only when no fill registered before it is left *and* a sweep that began after that has ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::key::{KeyBuf, path_part, uri_part};
+use super::rules::{Rules, Scope};
 use crate::sync::{Mutex, RwLock};
-
-/// More exact rules than this cannot be pending; the log then falls back to invalidating everything.
-const MAX_RULES: usize = 65_536;
-
-/// What a rule is about. The bytes are runs of a cache key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Scope {
-    /// Everything at this scheme, authority, path and query.
-    Uri(Box<[u8]>),
-    /// Everything at this path and query, on any host.
-    Path(Box<[u8]>),
-    /// Everything.
-    All,
-}
-
-impl Scope {
-    pub(crate) fn path(path: &str, query: Option<&str>) -> Self {
-        Self::Path(KeyBuf::of_path(path, query).as_bytes().into())
-    }
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -46,58 +27,67 @@ pub(crate) struct Log {
     running: Mutex<BTreeMap<u64, usize>>,
 }
 
-#[derive(Debug, Default)]
-struct Rules {
-    /// The last rule for each scope. Older ones for the same scope say nothing more.
-    uris: HashMap<Box<[u8]>, u64>,
-    paths: HashMap<Box<[u8]>, u64>,
-    all: u64,
-}
-
-/// The position of the log up to which something is known to be good.
+/// The position of the log up to which something is known to be good, or stale.
 #[derive(Debug)]
 pub(crate) struct Stamp {
     as_of: u64,
-    /// No rule up to here matches. Only grows.
+    /// No hard rule up to here matches. Only grows.
     checked: AtomicU64,
+    /// When the first soft rule that matches came, in milliseconds and one more; 0 if none did.
+    softened: AtomicU64,
+    /// The number of that rule, until it is told.
+    softened_by: AtomicU64,
 }
 
 impl Stamp {
     pub(crate) fn new(as_of: u64) -> Self {
-        Self { as_of, checked: AtomicU64::new(as_of) }
+        Self {
+            as_of,
+            checked: AtomicU64::new(as_of),
+            softened: AtomicU64::new(0),
+            softened_by: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn as_of(&self) -> u64 {
         self.as_of
     }
+
+    /// Since when a soft invalidation has it stale.
+    pub(crate) fn stale_since(&self) -> Option<Duration> {
+        let softened = self.softened.load(Ordering::Relaxed);
+        softened.checked_sub(1).map(Duration::from_millis)
+    }
+
+    /// The rule that made it stale, told once.
+    pub(crate) fn take_softening(&self) -> Option<u64> {
+        Some(self.softened_by.swap(0, Ordering::Relaxed)).filter(|number| *number > 0)
+    }
+
+    fn soften(&self, number: u64, at: Duration) {
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX - 1).saturating_add(1);
+        if self.softened.compare_exchange(0, at, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.softened_by.store(number, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Something that an invalidation may be about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) key: &'a [u8],
+    /// `None` while they are not known: then every rule about labels is taken to match.
+    pub(crate) labels: Option<&'a [Box<[u8]>]>,
+    pub(crate) stamp: &'a Stamp,
 }
 
 impl Log {
-    /// Puts a rule in force and returns its number.
-    pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>) -> u64 {
-        self.append_to(&mut self.rules.write(), scopes)
+    /// Puts a rule in force and returns its number. `soft` rules make stale from `now` on, the others take away.
+    pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>, soft: Option<Duration>) -> u64 {
+        self.append_to(&mut self.rules.write(), scopes, soft)
     }
 
-    fn append_to(&self, rules: &mut Rules, scopes: impl IntoIterator<Item = Scope>) -> u64 {
-        let number = self.head.load(Ordering::Relaxed) + 1;
-        for scope in scopes {
-            match scope {
-                Scope::Uri(uri) => drop(rules.uris.insert(uri, number)),
-                Scope::Path(path) => drop(rules.paths.insert(path, number)),
-                Scope::All => rules.all = number,
-            }
-        }
-        if rules.uris.len() + rules.paths.len() > MAX_RULES {
-            rules.uris.clear();
-            rules.paths.clear();
-            rules.all = number;
-        }
-        // Released while the rules are locked: whoever sees the number finds the rules.
-        self.head.store(number, Ordering::Release);
-        number
-    }
-
-    /// Puts a rule in force, and returns its number unless another rule that covers `key` came after `since`.
+    /// Puts a hard rule in force, and returns its number unless another rule that is about `key` came after `since`.
     pub(crate) fn append_alone(
         &self,
         scopes: impl IntoIterator<Item = Scope>,
@@ -105,31 +95,58 @@ impl Log {
         since: u64,
     ) -> Option<u64> {
         let mut rules = self.rules.write();
-        let alone = !rules.matches(key, since);
-        let number = self.append_to(&mut rules, scopes);
+        let alone = rules.hard(key, None, since).is_none() && rules.soft(key, None, since).is_none();
+        let number = self.append_to(&mut rules, scopes, None);
         alone.then_some(number)
+    }
+
+    fn append_to(
+        &self,
+        rules: &mut Rules,
+        scopes: impl IntoIterator<Item = Scope>,
+        soft: Option<Duration>,
+    ) -> u64 {
+        let number = self.head.load(Ordering::Relaxed) + 1;
+        for scope in scopes {
+            rules.add(scope, number, soft);
+        }
+        // Released while the rules are locked: whoever sees the number finds the rules.
+        self.head.store(number, Ordering::Release);
+        number
     }
 
     pub(crate) fn head(&self) -> u64 {
         self.head.load(Ordering::Acquire)
     }
 
-    /// Whether something with this key and stamp may still be used: two loads, unless a rule has come since it was
-    /// last asked.
-    pub(crate) fn is_current(&self, key: &[u8], stamp: &Stamp) -> bool {
+    /// Whether something may still be used: two loads, unless a rule has come since it was last asked.
+    pub(crate) fn is_current(&self, subject: Subject<'_>) -> bool {
+        self.revoked_by(subject).is_none()
+    }
+
+    /// Whether something is as good as it was, neither gone nor stale.
+    pub(crate) fn is_untouched(&self, subject: Subject<'_>) -> bool {
+        self.is_current(subject) && subject.stamp.stale_since().is_none()
+    }
+
+    /// The rule under which something may not be used any more.
+    pub(crate) fn revoked_by(&self, subject: Subject<'_>) -> Option<u64> {
         let head = self.head.load(Ordering::Acquire);
         // Relaxed: the value is a position under which this very object was checked, whenever that was.
-        let checked = stamp.checked.load(Ordering::Relaxed);
+        let checked = subject.stamp.checked.load(Ordering::Relaxed);
         if checked >= head {
-            return true;
+            return None;
         }
         let rules = self.rules.read();
-        let current = !rules.matches(key, checked);
-        if current {
+        let hard = rules.hard(subject.key, subject.labels, checked);
+        if hard.is_none() {
+            if let Some((number, at)) = rules.soft(subject.key, subject.labels, checked) {
+                subject.stamp.soften(number, at);
+            }
             // Under the read lock the head cannot move.
-            stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
+            subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        current
+        hard
     }
 
     /// Notes that a fill begins, and tells it as of when its answer will be.
@@ -147,25 +164,12 @@ impl Log {
 
     /// Forgets the rules up to `number`, which have been applied to everything stored.
     pub(crate) fn retire(&self, number: u64) {
-        let mut rules = self.rules.write();
-        rules.uris.retain(|_, rule| *rule > number);
-        rules.paths.retain(|_, rule| *rule > number);
-        // Nothing grows with `all`, so it stays.
+        self.rules.write().retire(number);
     }
 
     /// How many rules are waiting for a sweep.
     pub(crate) fn pending(&self) -> usize {
-        let rules = self.rules.read();
-        rules.uris.len() + rules.paths.len()
-    }
-}
-
-impl Rules {
-    fn matches(&self, key: &[u8], since: u64) -> bool {
-        let later = |rule: Option<&u64>| rule.is_some_and(|number| *number > since);
-        self.all > since
-            || (!self.uris.is_empty() && later(self.uris.get(uri_part(key))))
-            || (!self.paths.is_empty() && later(self.paths.get(path_part(key))))
+        self.rules.read().len()
     }
 }
 
@@ -196,10 +200,16 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::MAX_RULES;
     use super::*;
+    use crate::key::KeyBuf;
 
     fn key(uri: &str) -> Box<[u8]> {
         KeyBuf::of_uri(&uri.parse().unwrap(), &http::HeaderMap::new(), false).unwrap().as_bytes().into()
+    }
+
+    fn subject<'a>(key: &'a [u8], stamp: &'a Stamp) -> Subject<'a> {
+        Subject { key, labels: Some(&[]), stamp }
     }
 
     fn path(path: &str) -> Scope {
@@ -211,12 +221,12 @@ mod tests {
         let log = Log::default();
         let key = key("http://a/x");
         let before = Stamp::new(log.head());
-        log.append([Scope::Uri(key.clone())]);
+        log.append([Scope::Uri(key.clone())], None);
         let after = Stamp::new(log.head());
-        assert!(!log.is_current(&key, &before));
-        assert!(log.is_current(&key, &after));
-        log.append([Scope::All]);
-        assert!(!log.is_current(&key, &after));
+        assert!(!log.is_current(subject(&key, &before)));
+        assert!(log.is_current(subject(&key, &after)));
+        log.append([Scope::All], None);
+        assert!(!log.is_current(subject(&key, &after)));
     }
 
     #[test]
@@ -225,10 +235,11 @@ mod tests {
         let stamps: Vec<_> = ["http://a/x", "http://b/x", "https://a/x", "http://a/x?q", "http://a/y"]
             .map(|uri| (key(uri), Stamp::new(0)))
             .into();
-        let current = |log: &Log| stamps.iter().map(|(k, s)| log.is_current(k, s)).collect::<Vec<_>>();
-        log.append([Scope::Uri(key("http://a/x"))]);
+        let current =
+            |log: &Log| stamps.iter().map(|(k, s)| log.is_current(subject(k, s))).collect::<Vec<_>>();
+        log.append([Scope::Uri(key("http://a/x"))], None);
         assert_eq!(current(&log), [false, true, true, true, true]);
-        log.append([path("/x")]);
+        log.append([path("/x")], None);
         assert_eq!(current(&log), [false, false, false, true, true]);
     }
 
@@ -237,8 +248,8 @@ mod tests {
         let log = Log::default();
         let (x, y) = (key("http://a/x"), key("http://a/y"));
         let stamp = Stamp::new(0);
-        log.append([Scope::Uri(x)]);
-        assert!(log.is_current(&y, &stamp));
+        log.append([Scope::Uri(x)], None);
+        assert!(log.is_current(subject(&y, &stamp)));
         assert_eq!(stamp.checked.load(Ordering::Relaxed), 1);
     }
 
@@ -246,7 +257,7 @@ mod tests {
     fn rules_wait_for_the_fills_that_began_before_them() {
         let log = Arc::new(Log::default());
         let early = log.register();
-        let rule = log.append([path("/x")]);
+        let rule = log.append([path("/x")], None);
         let late = log.register();
         assert!(!log.is_quiet_before(rule));
         drop(early);
@@ -261,9 +272,45 @@ mod tests {
         let log = Log::default();
         let elsewhere = Stamp::new(0);
         for n in 0..=MAX_RULES {
-            log.append([path(&format!("/{n}"))]);
+            log.append([path(&format!("/{n}"))], None);
         }
         assert_eq!(log.pending(), 0);
-        assert!(!log.is_current(&key("http://a/elsewhere"), &elsewhere));
+        assert!(!log.is_current(subject(&key("http://a/elsewhere"), &elsewhere)));
+    }
+
+    #[test]
+    fn a_soft_rule_makes_stale_from_when_it_came() {
+        let log = Log::default();
+        let key = key("http://a/x");
+        let (before, after) = (Stamp::new(0), Stamp::new(1));
+        log.append([path("/x")], Some(Duration::from_secs(7)));
+        assert!(log.is_current(subject(&key, &before)) && log.is_current(subject(&key, &after)));
+        assert_eq!(before.stale_since(), Some(Duration::from_secs(7)));
+        assert_eq!(
+            (before.take_softening(), before.take_softening(), after.stale_since()),
+            (Some(1), None, None)
+        );
+        // The first one counts.
+        log.append([Scope::All], Some(Duration::from_secs(9)));
+        assert!(!log.is_untouched(subject(&key, &before)));
+        assert_eq!(before.stale_since(), Some(Duration::from_secs(7)));
+        log.append([Scope::All], None);
+        assert_eq!(log.revoked_by(subject(&key, &before)), Some(3));
+    }
+
+    #[test]
+    fn what_has_labels_nobody_knows_is_under_every_rule_about_labels() {
+        let log = Log::default();
+        let key = key("http://a/x");
+        let stamps = [Stamp::new(0), Stamp::new(0), Stamp::new(0)];
+        log.append([Scope::Label(b"tag".as_slice().into())], None);
+        let labels: [Box<[u8]>; 1] = [b"tag".as_slice().into()];
+        for (labels, stamp, current) in [
+            (None, &stamps[0], false),
+            (Some(&labels[..]), &stamps[1], false),
+            (Some(&[][..]), &stamps[2], true),
+        ] {
+            assert_eq!(log.is_current(Subject { key: &key, labels, stamp }), current);
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! Clearing stored objects: [`Invalidator`], [`Invalidation`].
+//! Clearing stored objects: [`Invalidator`], [`Invalidation`], [`Receipt`].
 //!
 //! An invalidation is in force when the call returns: no request that starts afterwards sees an answer whose fetch
-//! from the origin began before. Removing the objects from memory is the work of a sweep in the background.
+//! from the origin began before. Removing the objects from memory is the work of a sweep in the background, which the
+//! receipt reports.
 //!
 //! ```
 //! use tower_edge::{Edge, Invalidation};
@@ -9,94 +10,30 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let edge = Edge::builder().build()?;
 //! let invalidator = edge.invalidator();
-//! invalidator.invalidate(Invalidation::paths(["/index.html", "/news?page=1"])?);
-//! invalidator.invalidate(Invalidation::all());
+//! let receipt = invalidator.invalidate(Invalidation::paths(["/index.html", "/news/*"])?)?;
+//! assert_eq!(receipt.charge().paths, 2);
+//! assert_eq!(invalidator.usage().amount, 0);
 //! # Ok(())
 //! # }
 //! ```
 
-pub(crate) mod log;
+pub(crate) mod label;
+mod log;
+mod meter;
+mod receipt;
+mod request;
+mod rules;
 pub(crate) mod sweep;
 
-use std::error::Error;
-use std::fmt;
-
-pub(crate) use self::log::{Log, Registration, Scope, Stamp};
+pub(crate) use self::log::{Log, Registration, Stamp, Subject};
+pub(crate) use self::meter::Meter;
+pub use self::meter::{Charge, InvalidateError, Tariff, Usage};
+pub(crate) use self::receipt::History;
+pub use self::receipt::{InvalidationState, Receipt};
+pub use self::request::{Invalidation, ScopeError};
+pub(crate) use self::rules::Scope;
 use crate::edge::Edge;
-
-/// What is to be cleared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalidation {
-    scopes: Vec<Scope>,
-}
-
-impl Invalidation {
-    /// Objects at exactly these paths, on any host: all their variants, whatever headers and cookies they are keyed by. A
-    /// query is part of the path: `/a` does not clear `/a?b`.
-    ///
-    /// # Errors
-    /// If a path does not start with `/`, or holds a character that cannot stand in a request's target; the error says
-    /// which path, and where.
-    pub fn paths<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Result<Self, PathError> {
-        let scopes = paths.into_iter().map(|path| path_scope(path.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { scopes })
-    }
-
-    /// Every object.
-    pub fn all() -> Self {
-        Self { scopes: vec![Scope::All] }
-    }
-}
-
-/// The longest path an invalidation may name.
-const MAX_PATH: usize = 4_000;
-
-fn path_scope(path: &str) -> Result<Scope, PathError> {
-    let wrong = |position, reason| Err(PathError { path: path.to_owned(), position, reason });
-    if !path.starts_with('/') {
-        return wrong(0, "does not start with '/'");
-    }
-    if path.len() > MAX_PATH {
-        return wrong(MAX_PATH, "is longer than 4000 characters");
-    }
-    if let Some((at, _)) = path.char_indices().find(|(_, c)| !c.is_ascii_graphic()) {
-        return wrong(at, "has a character that must be percent-encoded");
-    }
-    if let Some(at) = path.find('#') {
-        return wrong(at, "has a fragment, which no request carries");
-    }
-    if let Some(at) = path.find('*') {
-        return wrong(at, "has a wildcard, which is not supported yet");
-    }
-    let (path, query) = match path.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (path, None),
-    };
-    Ok(Scope::path(path, query))
-}
-
-/// A path that no invalidation can name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathError {
-    path: String,
-    position: usize,
-    reason: &'static str,
-}
-
-impl PathError {
-    /// The byte of the path where it goes wrong.
-    pub fn position(&self) -> usize {
-        self.position
-    }
-}
-
-impl fmt::Display for PathError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "path {:?} {} (at byte {})", self.path, self.reason, self.position)
-    }
-}
-
-impl Error for PathError {}
+use crate::sync::Mutex;
 
 /// A handle that clears objects of an edge. Cheap to clone; works wherever it is called from.
 #[derive(Clone, Debug)]
@@ -104,28 +41,64 @@ pub struct Invalidator {
     edge: Edge,
 }
 
+/// What an edge remembers of its invalidations.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) history: History,
+    meter: Meter,
+    /// One invalidation is checked, charged and entered at a time.
+    entering: Mutex<()>,
+}
+
+impl Ledger {
+    pub(crate) fn new(tariff: Tariff) -> Self {
+        Self { history: History::default(), meter: Meter::new(tariff), entering: Mutex::default() }
+    }
+}
+
 impl Invalidator {
     pub(crate) fn new(edge: Edge) -> Self {
         Self { edge }
     }
 
-    /// Puts an invalidation in force. When this returns, nothing it names that was fetched before is served again.
-    pub fn invalidate(&self, invalidation: Invalidation) {
-        self.edge.invalidate(invalidation.scopes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_path_is_named_with_its_place() {
-        for (path, position) in [("x", 0), ("", 0), ("/a b", 2), ("/é", 1), ("/a#b", 2), ("/a/*", 3)] {
-            let error = Invalidation::paths([path]).unwrap_err();
-            assert_eq!(error.position(), position, "{error}");
-            assert!(error.to_string().contains(&format!("{path:?}")), "{error}");
+    /// Puts an invalidation in force. When this returns, nothing it names that was fetched before is served again (or,
+    /// if it is soft, is served as fresh).
+    ///
+    /// # Errors
+    /// If it names nothing, or the [`Tariff`] does not allow it; then nothing is invalidated.
+    pub fn invalidate(&self, invalidation: Invalidation) -> Result<Receipt, InvalidateError> {
+        let Invalidation { scopes, paths, wildcards, soft, reference } = invalidation;
+        let edge = &self.edge.0;
+        let Ledger { history, meter, entering } = &edge.ledger;
+        if scopes.is_empty() {
+            return Err(InvalidateError::Empty);
         }
-        assert!(Invalidation::paths(["/", "/a?b=c&d", "/%C3%A9"]).is_ok());
+        let _entering = entering.lock();
+        if let Some(receipt) = reference.as_deref().and_then(|reference| history.by_reference(reference)) {
+            return Ok(receipt);
+        }
+        let created = edge.clock.wall();
+        let charge = meter.charge((paths, wildcards), history.in_progress(), created)?;
+        let soft = soft.then(|| edge.clock.elapsed());
+        let number = edge.log.append(scopes, soft);
+        let receipt = history.add(receipt::Entry { number, reference, created, paths, wildcards, charge });
+        edge.counters.invalidated();
+        sweep::start(edge);
+        Ok(receipt)
+    }
+
+    /// The receipts of the last invalidations, newest first. Writes have none.
+    pub fn history(&self) -> Vec<Receipt> {
+        self.edge.0.ledger.history.all()
+    }
+
+    /// The receipt with this id.
+    pub fn receipt(&self, id: &str) -> Option<Receipt> {
+        self.edge.0.ledger.history.get(id)
+    }
+
+    /// What this month's invalidations come to.
+    pub fn usage(&self) -> Usage {
+        self.edge.0.ledger.meter.usage(self.edge.0.clock.wall())
     }
 }

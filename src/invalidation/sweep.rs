@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::{History, Receipt};
 use crate::edge::EdgeInner;
 
 /// Objects looked at before other tasks get their turn.
@@ -50,15 +51,24 @@ impl Drop for Running {
 async fn sweep(edge: &Weak<EdgeInner>) {
     while let Some(edge) = edge.upgrade() {
         let number = edge.log.head();
+        let receipts = edge.ledger.history.open_until(number);
+        let receipt_of = |rule| {
+            let at = receipts.binary_search_by_key(&rule, |(number, _)| *number).ok()?;
+            Some(&receipts[at].1)
+        };
         // Looked at before the objects: a fill that ends after this published under rules that are still in force.
         let quiet = edge.log.is_quiet_before(number);
+        edge.fills.revoked(&edge.log, |rule| receipt_of(rule).into_iter().for_each(Receipt::credit_fill));
         for (at, key) in edge.store.keys().enumerate() {
-            edge.store.sweep(&key, &edge.log);
+            edge.store.sweep(&key, &edge.log, |rule, bytes| {
+                receipt_of(rule).into_iter().for_each(|receipt| receipt.credit(1, bytes));
+            });
             if at % BATCH == BATCH - 1 {
                 tokio::task::yield_now().await;
             }
         }
         edge.memos.sweep(&edge.log);
+        History::complete(&receipts);
         if quiet {
             edge.log.retire(number);
             if edge.log.head() == number {

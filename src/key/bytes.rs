@@ -209,6 +209,28 @@ pub(crate) fn uri_part(key: &[u8]) -> &[u8] {
     key.get(..uri_end(key, part_end(key, 1))).unwrap_or(key)
 }
 
+/// The run of a key that says the authority, without its length.
+pub(crate) fn authority_part(key: &[u8]) -> &[u8] {
+    key.get(5..part_end(key, 1)).unwrap_or_default()
+}
+
+/// The run of a key that says scheme and authority.
+pub(crate) fn origin_part(key: &[u8]) -> &[u8] {
+    key.get(..part_end(key, 1)).unwrap_or(key)
+}
+
+/// The path of a key, and its query if it has one.
+pub(crate) fn path_and_query(key: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let start = part_end(key, 1);
+    let end = part_end(key, start);
+    let path = key.get(start + 4..end).unwrap_or_default();
+    let query = match key.get(end) {
+        Some(&QUERY) => key.get(end + 5..part_end(key, end + 1)),
+        _ => None,
+    };
+    (path, query)
+}
+
 fn uri_end(key: &[u8], path: usize) -> usize {
     let query = part_end(key, path);
     match key.get(query) {

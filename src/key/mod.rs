@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
-pub(crate) use self::bytes::{CacheKey, KeyBuf, path_part, uri_part};
+pub(crate) use self::bytes::{
+    CacheKey, KeyBuf, authority_part, origin_part, path_and_query, path_part, uri_part,
+};
 pub(crate) use self::rewrite::{rewrite, rewritten_uri};
 
 /// Which parts of a request make its key. What a rule leaves out is not forwarded either, so that the origin

@@ -17,6 +17,7 @@
 //! | which bytes did the viewer ask for? | [`range`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | which fields travel? | [`headers`] |
+//! | by which tags and groups can it be invalidated? | [`labels`] |
 //!
 //! `date` and `status` hold what several of them need.
 
@@ -24,6 +25,7 @@ mod date;
 pub mod directives;
 pub mod freshness;
 pub mod headers;
+pub mod labels;
 pub mod normal;
 pub mod preconditions;
 pub mod range;

@@ -494,8 +494,7 @@ impl Reader {
             Failure::Status(status) => Some(status),
             Failure::Disconnected => None,
         };
-        let outcome =
-            Outcome { fwd_status, ttl: Some(stored.head.ttl(now)), ..Outcome::forward(self.reason) };
+        let outcome = Outcome { fwd_status, ttl: Some(stored.ttl(now)), ..Outcome::forward(self.reason) };
         Some(self.answer_stored(stored, outcome.because(Detail::StaleIfError)))
     }
 

@@ -14,12 +14,12 @@ use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
 use crate::fill::Recorder;
 use crate::future::ResponseFuture;
-use crate::invalidation::Scope;
+use crate::invalidation::{Scope, label};
 use crate::key::{self, KeyBuf};
 use crate::outcome::{ForwardReason, Outcome};
 use crate::policy::CachePolicy;
 use crate::request::Facts;
-use crate::semantics::{headers, writes};
+use crate::semantics::{headers, labels, writes};
 
 impl<S> Cache<S> {
     pub(super) fn write<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
@@ -157,15 +157,22 @@ fn absolute(edge: &EdgeInner, uri: Uri, headers: &HeaderMap) -> Option<Uri> {
     Uri::builder().scheme(scheme).authority(host).path_and_query(uri.path_and_query()?.clone()).build().ok()
 }
 
-/// The other stored responses that a write's answer names.
+/// The other stored responses that a write's answer names: those at other URIs of the origin, and its groups (RFC 9875 §3).
 fn others(edge: &EdgeInner, target: &Uri, response: &HeaderMap) -> Vec<Scope> {
-    writes::also_invalidated(target, response)
+    let uris = writes::also_invalidated(target, response);
+    let mut scopes: Vec<_> = uris
         .iter()
         .filter_map(|uri| {
             let uri = key::rewritten_uri(uri, &edge.policy_for(uri).key);
             edge.uri_scope(&uri, &HeaderMap::new())
         })
-        .collect()
+        .collect();
+    if let Ok(key) = KeyBuf::of_uri(target, &HeaderMap::new(), edge.https) {
+        let groups = labels::groups(response, &labels::CACHE_GROUP_INVALIDATION);
+        let origin = key::origin_part(key.as_bytes());
+        scopes.extend(groups.iter().map(|group| Scope::Label(label::group(origin, group))));
+    }
+    scopes
 }
 
 /// A write whose outcome is not known yet. Dropped in that state (the origin failed, the viewer left), it invalidates:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
-use crate::invalidation::{Log, Stamp};
+use crate::invalidation::{Log, Stamp, Subject};
 use crate::key::{CacheKey, KeyBuf};
 
 /// How many keys are remembered.
@@ -32,6 +32,12 @@ struct Memo {
     stamp: Stamp,
 }
 
+impl Memo {
+    fn subject<'a>(&'a self, key: &'a [u8]) -> Subject<'a> {
+        Subject { key, labels: None, stamp: &self.stamp }
+    }
+}
+
 impl Memos {
     pub(crate) fn new() -> Self {
         Self { memos: Cache::new(MEMOS) }
@@ -44,7 +50,7 @@ impl Memos {
     /// Why the key's last answer could not be stored, if that is so.
     pub(crate) fn look(&self, key: &KeyBuf, now: Duration, log: &Log) -> Option<Uncacheable> {
         let memo = self.memos.get(key.as_bytes())?;
-        let knows = memo.until > now && log.is_current(key.as_bytes(), &memo.stamp);
+        let knows = memo.until > now && log.is_untouched(memo.subject(key.as_bytes()));
         if !knows {
             self.forget(key);
         }
@@ -56,6 +62,6 @@ impl Memos {
     }
 
     pub(crate) fn sweep(&self, log: &Log) {
-        self.memos.retain(|key, memo| log.is_current(key.as_bytes(), &memo.stamp));
+        self.memos.retain(|key, memo| log.is_untouched(memo.subject(key.as_bytes())));
     }
 }

@@ -73,7 +73,7 @@ impl MemoryStore {
         let before = self.slots.peek(key.as_bytes());
         let before = before.as_ref().map_or(&[][..], Slot::variants);
         let before: Vec<_> =
-            before.iter().filter(|stored| log.is_current(key.as_bytes(), &stored.stamp)).cloned().collect();
+            before.iter().filter(|stored| log.is_current(stored.subject(key.as_bytes()))).cloned().collect();
         let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
         match Slot::with(&before, stored, max_variants, room) {
             Some(slot) => {
@@ -84,9 +84,22 @@ impl MemoryStore {
         }
     }
 
-    /// Takes away the variants that an invalidation covers.
-    pub(crate) fn sweep(&self, key: &CacheKey, log: &Log) {
-        self.retain(key, |stored| log.is_current(key.as_bytes(), &stored.stamp));
+    /// Takes away the variants that an invalidation is about. `noted` hears of each that goes, or that was made stale and
+    /// was not noted before, with the number of the rule and its weight.
+    pub(crate) fn sweep(&self, key: &CacheKey, log: &Log, noted: impl Fn(u64, u64)) {
+        let Some(slot) = self.slots.peek(key.as_bytes()) else { return };
+        let mut gone = false;
+        for stored in slot.variants() {
+            if let Some(rule) = log.revoked_by(stored.subject(key.as_bytes())) {
+                gone = true;
+                noted(rule, stored.weight());
+            } else if let Some(rule) = stored.stamp.take_softening() {
+                noted(rule, stored.weight());
+            }
+        }
+        if gone {
+            self.retain(key, |stored| log.is_current(stored.subject(key.as_bytes())));
+        }
     }
 
     /// Takes away one response, if it is still there.

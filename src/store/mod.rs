@@ -33,6 +33,7 @@ pub(crate) mod test_support {
             headers: HeaderMap::new(),
             upstream_status: None,
             vary: Default::default(),
+            labels: Box::default(),
             terms: Terms {
                 lifetime: Duration::from_secs(60),
                 source: Source::MaxAge,

@@ -79,7 +79,7 @@ impl Slot {
     pub(crate) fn select(self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
         let variants = match self {
             Self::One(stored) => {
-                return match log.is_current(key, &stored.stamp) {
+                return match log.is_current(stored.subject(key)) {
                     false => Selected::Nothing,
                     true if stored.head.vary.matches(request) => Selected::Variant(stored),
                     true => Selected::Other(vec![stored]),
@@ -87,7 +87,7 @@ impl Slot {
             }
             Self::Many(variants) => variants,
         };
-        let current = || variants.iter().filter(|stored| log.is_current(key, &stored.stamp));
+        let current = || variants.iter().filter(|stored| log.is_current(stored.subject(key)));
         let matching = || current().filter(|stored| stored.head.vary.matches(request));
         let best = matching().find(|stored| !stored.head.vary.is_empty()).or_else(|| matching().next());
         match best {

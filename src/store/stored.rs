@@ -10,7 +10,7 @@ use http::header::{AGE, CACHE_STATUS, HeaderMap};
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
-use crate::invalidation::Stamp;
+use crate::invalidation::{Stamp, Subject};
 use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
@@ -25,6 +25,8 @@ pub(crate) struct Head {
     /// What `Cache-Status` said when the response came (RFC 9211 §2: members are appended).
     pub(crate) upstream_status: Option<HeaderValue>,
     pub(crate) vary: Vary,
+    /// The tags and groups by which it can be invalidated.
+    pub(crate) labels: Box<[Box<[u8]>]>,
     pub(crate) terms: Terms,
     /// When the response came, by the clock that never steps.
     pub(crate) received: Duration,
@@ -57,21 +59,22 @@ impl Head {
         self.terms.age(now.saturating_sub(self.received))
     }
 
-    /// Seconds of freshness left, negative when stale.
-    pub(crate) fn ttl(&self, now: Duration) -> i64 {
-        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        seconds(self.terms.lifetime).saturating_sub(seconds(self.age(now)))
-    }
-
     /// The same with other fields.
     pub(crate) fn with_headers(&self, headers: HeaderMap) -> Self {
-        Self { headers, upstream_status: self.upstream_status.clone(), vary: self.vary.clone(), ..*self }
+        Self {
+            headers,
+            upstream_status: self.upstream_status.clone(),
+            vary: self.vary.clone(),
+            labels: self.labels.clone(),
+            ..*self
+        }
     }
 
     fn weight(&self) -> usize {
         let fields: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
-        size_of::<Self>() + fields + self.vary.weight()
+        let labels: usize = self.labels.iter().map(|label| label.len() + size_of::<Box<[u8]>>()).sum();
+        size_of::<Self>() + fields + self.vary.weight() + labels
     }
 }
 
@@ -131,6 +134,26 @@ impl Stored {
             stamp: Stamp::new(as_of),
             retry_at: AtomicU64::new(0),
         }
+    }
+
+    /// What the log judges.
+    pub(crate) fn subject<'a>(&'a self, key: &'a [u8]) -> Subject<'a> {
+        Subject { key, labels: Some(&self.head.labels), stamp: &self.stamp }
+    }
+
+    /// The age by which it is judged: one that a soft invalidation made stale is as old as if its lifetime had ended then.
+    pub(crate) fn age(&self, now: Duration) -> Duration {
+        let age = self.head.age(now);
+        match self.stamp.stale_since() {
+            Some(since) => age.max(self.head.terms.lifetime.saturating_add(now.saturating_sub(since))),
+            None => age,
+        }
+    }
+
+    /// Seconds of freshness left, negative when stale.
+    pub(crate) fn ttl(&self, now: Duration) -> i64 {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        seconds(self.head.terms.lifetime).saturating_sub(seconds(self.age(now)))
     }
 
     /// The bytes of the whole that are here.

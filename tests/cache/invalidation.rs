@@ -18,7 +18,7 @@ use crate::support::{
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"v\"")];
 
 fn clear(world: &World, path: &str) {
-    world.edge.invalidator().invalidate(Invalidation::paths([path]).unwrap());
+    world.edge.invalidator().invalidate(Invalidation::paths([path]).unwrap()).unwrap();
 }
 
 /// An origin that numbers its answers and gives each only when the gate lets it. It answers every condition with 304.
@@ -52,7 +52,7 @@ async fn what_is_stored_is_gone_and_nothing_else() {
     clear(&world, "/a?q");
     assert!(world.get("/a").await.is_hit());
     assert!(!world.get("/a?q").await.is_hit());
-    world.edge.invalidator().invalidate(Invalidation::all());
+    world.edge.invalidator().invalidate(Invalidation::all()).unwrap();
     for path in ["/a", "/b", "/a?q", "/a/"] {
         assert!(!world.get(path).await.is_hit(), "{path}");
     }
@@ -256,7 +256,7 @@ async fn an_invalidation_between_lookup_and_refresh_counts() {
     let trigger = Arc::clone(&armed);
     let meddle = Arc::new(move || {
         if let Some(invalidator) = trigger.lock().unwrap().take() {
-            invalidator.invalidate(Invalidation::paths(["/a"]).unwrap());
+            invalidator.invalidate(Invalidation::paths(["/a"]).unwrap()).unwrap();
         }
     });
     let mut cache = edge.layer().layer(Meddled { origin: origin.clone(), meddle });

@@ -13,6 +13,7 @@ mod newest;
 mod normal;
 mod panics;
 mod parts;
+mod purge;
 mod refusals;
 mod released;
 mod requests;

@@ -1,7 +1,7 @@
 //! An axum site with an edge around it: `axum-example [127.0.0.1:3000]`.
 //!
-//! An article is rendered once a minute at most, however many read it. Changing it invalidates its page, so that
-//! the next reader sees the change at once.
+//! Pages are rendered once a minute at most, however many read them. Each carries tags for the articles it shows; changing
+//! an article invalidates every page with its tag, so that the next reader sees the change at once.
 
 use std::collections::HashMap;
 use std::env;
@@ -31,36 +31,53 @@ async fn main() -> Result<(), Box<dyn Error>> {
         articles: Arc::new(RwLock::new(HashMap::from([(1, "Hello.".to_owned())]))),
         invalidator: edge.invalidator(),
     };
-    let app =
-        Router::new().route("/articles/{id}", get(read).post(write)).with_state(site).layer(edge.layer());
+    let app = Router::new()
+        .route("/", get(list))
+        .route("/articles/{id}", get(read).post(write))
+        .with_state(site)
+        .layer(edge.layer());
 
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     println!("edge    http://{address}");
-    println!("  curl -i http://{address}/articles/1              # twice: the second is a hit");
-    println!("  curl -i http://{address}/articles/1 -d 'Changed.' # changes it");
-    println!("  curl -i http://{address}/articles/1              # shows the change");
+    println!("  curl -i http://{address}/                        # twice: the second is a hit");
+    println!("  curl -i http://{address}/articles/1 -d 'Changed.' # changes what both pages show");
+    println!("  curl -i http://{address}/                        # shows the change");
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+/// A page of articles: kept for a minute, and tagged with each of them. The tags go no further than the edge.
+fn page(articles: &[(u32, String)]) -> Response {
+    let tags: Vec<_> = articles.iter().map(|(id, _)| format!("article-{id}")).collect();
+    let fields = [("cache-control", "max-age=60".to_owned()), ("cache-tag", tags.join(","))];
+    let text: String = articles.iter().map(|(id, text)| format!("{id}: {text}\n")).collect();
+    (fields.map(|(name, value)| (header::HeaderName::from_static(name), value)), text).into_response()
+}
+
+async fn list(State(site): State<Site>) -> Response {
+    let articles = site.articles.read().expect("no writer panics");
+    page(&articles.iter().map(|(id, text)| (*id, text.clone())).collect::<Vec<_>>())
 }
 
 async fn read(State(site): State<Site>, Path(id): Path<u32>) -> Response {
     let articles = site.articles.read().expect("no writer panics");
     match articles.get(&id) {
-        Some(text) => ([(header::CACHE_CONTROL, "max-age=60")], format!("{text}\n")).into_response(),
+        Some(text) => page(&[(id, text.clone())]),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
 async fn write(State(site): State<Site>, Path(id): Path<u32>, text: String) -> Response {
     site.articles.write().expect("no writer panics").insert(id, text);
-    // A successful POST invalidates its own target by itself (RFC 9111 §4.4). This is how a handler names what else
-    // shows the article, or what changed without a request through the edge.
-    match Invalidation::paths([format!("/articles/{id}")]) {
-        Ok(pages) => {
-            site.invalidator.invalidate(pages);
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    // The POST clears its own target by itself (RFC 9111 §4.4). The handler knows what else shows the article; a new
+    // one is on the list that did not have its tag.
+    let cleared = Invalidation::tags([format!("article-{id}")])
+        .and_then(|tagged| Ok(tagged.and(Invalidation::paths(["/"])?)))
+        .map_err(|error| error.to_string())
+        .and_then(|stale| site.invalidator.invalidate(stale).map_err(|error| error.to_string()));
+    match cleared {
+        Ok(receipt) => (StatusCode::OK, format!("cleared by {}\n", receipt.id())).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
     }
 }
