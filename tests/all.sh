@@ -102,7 +102,7 @@ step "clippy, warnings denied" \
     within_limit cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 step "documentation, broken links denied" \
     within_limit env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
-step "tests" within_limit cargo test --workspace --locked
+step "tests" within_limit cargo test --workspace --locked --no-fail-fast
 step "the rules against the RFCs, a million cases a property" \
     within_limit env TOWER_EDGE_CASES=1000000 cargo test --release --locked --test oracle
 step "edge server in front of nginx" \
