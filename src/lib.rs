@@ -81,6 +81,7 @@ mod policy;
 mod request;
 pub mod semantics;
 mod service;
+mod signature;
 mod store;
 mod sync;
 
