@@ -23,6 +23,7 @@ use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::range;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
+use crate::semantics::status::is_server_error;
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
 use crate::semantics::validation::{self, Freshens};
@@ -359,7 +360,7 @@ impl Recorder {
 
     pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
         // An error says nothing about the object: it stays, whether it may stand in for the error or not.
-        let refused = status.is_server_error() || self.policy.stale.error_statuses.contains(&status);
+        let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
         if refused {
             self.put_off_stored(Failure::Status(status));
         } else {

@@ -15,3 +15,9 @@ pub(super) fn understood(status: StatusCode) -> bool {
         200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
     )
 }
+
+/// Whether a status reports a failure of the server. RFC 9110 §15 has statuses from 600 on, which nobody should send,
+/// taken for one.
+pub(crate) fn is_server_error(status: StatusCode) -> bool {
+    status.as_u16() >= 500
+}
