@@ -70,8 +70,10 @@ impl EdgeInner {
         };
         let stored = match slot.select(query.key.as_bytes(), query.headers, &self.log) {
             Selected::Variant(stored) => stored,
-            Selected::Other(others) => {
+            Selected::Other(mut others) => {
                 let vary = others.first().map(|newest| newest.head.vary.clone());
+                // The origin is asked which of them is for this request, too. A part would be no answer.
+                others.retain(|other| other.is_whole());
                 return ask(query, Ask { others, ..Ask::about_nothing(ForwardReason::VaryMiss, vary) });
             }
             Selected::Nothing => return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None)),

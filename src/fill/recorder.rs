@@ -120,6 +120,11 @@ impl Recorder {
                 Err(why) => Decision::NotStored(why),
             };
         }
+        if self.ranged && status != StatusCode::OK {
+            // RFC 9110 §14.2: a 200 did not heed the range. What else comes may be about the range alone, like 416, and
+            // would be shown to those who ask for the whole.
+            return Decision::NotStored(NotStored::Partial);
+        }
         match self.head(status, fields.clone(), sent, length, asked) {
             Ok((head, own)) => Decision::Share(head, own),
             Err(why) => Decision::NotStored(why),
@@ -269,6 +274,7 @@ impl Recorder {
             {
                 continue;
             }
+                || !other.is_whole()
             // Which requests the other response is for is known from its own request only, and only as long as the
             // origin chooses by the same fields.
             if let Ok((head, _)) = self.freshened(other, fields, sent, asked)
@@ -363,7 +369,7 @@ impl Recorder {
         let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
         if refused {
             self.put_off_stored(Failure::Status(status));
-        } else {
+        } else if !beside {
             if let Some(base) = &self.stored {
                 // The origin has another answer now, which only is not for the store.
                 self.edge.store.remove(&self.key.to_key(), base);
@@ -377,6 +383,9 @@ impl Recorder {
         self.lead.leave_registry();
         self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
     }
+        // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
+        let beside = why == NotStored::Authorization
+            || self.ranged && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
 
     /// The origin failed: it gets time to recover.
     pub(super) fn put_off_stored(&self, failure: Failure) {

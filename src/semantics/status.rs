@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-/// RFC 9110 §15.1: what a cache may keep on its own account. 206 is missing as this cache keeps no parts.
+/// RFC 9110 §15.1: what a cache may keep on its own account. 206 is missing: a part is judged as the 200 it is a
+/// part of.
 pub(super) fn heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
