@@ -243,8 +243,11 @@ impl Recorder {
                 let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
                 Decision::Refreshed(Arc::new(stored), own)
             }
-            Err(_) => {
-                self.edge.store.remove(&self.key.to_key(), base);
+            Err(why) => {
+                // RFC 9111 §3.5: what one viewer with credentials was told is no news of what others have.
+                if why != NotStored::Authorization {
+                    self.edge.store.remove(&self.key.to_key(), base);
+                }
                 Decision::Refreshed(Arc::clone(base), HeaderMap::new())
             }
         }

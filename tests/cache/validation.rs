@@ -47,6 +47,55 @@ async fn a_304_tells_which_stored_variant_is_for_a_new_request() {
 }
 
 #[tokio::test]
+async fn a_304_without_a_validator_does_not_choose_among_variants() {
+    // RFC 9111 §4.3.4: it identifies a stored response only if that is the only one.
+    let world = World::new(Origin::new(|seen| async move {
+        let one = [("cache-control", "max-age=60"), ("vary", "x-device"), ("etag", "\"one\"")];
+        let two = [("cache-control", "max-age=60"), ("vary", "x-device"), ("etag", "\"two\"")];
+        Ok(match seen.number {
+            0 => response(200, &one, "for tv"),
+            1 => response(200, &two, "for phone"),
+            _ => response(304, &[("cache-control", "max-age=60")], ""),
+        })
+    }));
+    world.get_with("/a", &[("x-device", "tv")]).await;
+    world.get_with("/a", &[("x-device", "phone")]).await;
+    for _ in 0..2 {
+        let other = world.get_with("/a", &[("x-device", "watch")]).await;
+        assert_eq!((other.status.as_u16(), other.is_hit()), (502, false));
+    }
+    assert_eq!(world.get_with("/a", &[("x-device", "tv")]).await.text(), "for tv");
+    // With one candidate there is nothing to choose.
+    world.pass_seconds(61);
+    assert_eq!(world.get_with("/a", &[("x-device", "tv")]).await.text(), "for tv");
+    assert!(world.get_with("/a", &[("x-device", "tv")]).await.is_hit());
+}
+
+#[tokio::test]
+async fn what_is_about_one_viewer_does_not_cost_the_others_what_is_stored() {
+    for (viewer, status) in [
+        (("authorization", "Basic eDp5"), 200),
+        (("authorization", "Basic eDp5"), 304),
+        (("cache-control", "no-store"), 200),
+        (("cache-control", "no-store"), 304),
+    ] {
+        let world = World::new(Origin::new(move |seen| async move {
+            let headers = [("cache-control", "max-age=60, stale-while-revalidate=600"), ("etag", "\"v\"")];
+            let asked_by_one = seen.headers.contains_key("authorization")
+                || seen.headers.get("cache-control").is_some_and(|control| control == "no-store");
+            let status = if asked_by_one { status } else { 200 };
+            Ok(response(status, &headers, if status == 304 { "" } else { "body" }))
+        }));
+        world.get("/a").await;
+        world.pass_seconds(61);
+        assert_eq!(world.get_with("/a", &[viewer]).await.text(), "body");
+        crate::support::settle().await;
+        let next = world.get("/a").await;
+        assert!(next.is_hit(), "{viewer:?} {status}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_freshens_the_stored_get_or_clears_it() {
     for (tag, length, freshened) in [("\"v\"", "4", true), ("\"w\"", "4", false), ("\"v\"", "5", false)] {
         let world = World::new(Origin::new(move |seen| async move {
