@@ -301,11 +301,18 @@ impl Recorder {
         if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
             return;
         }
-        if !validation::describes(&base.head.headers, &response.headers) {
-            self.edge.store.remove(&self.key.to_key(), &base);
-        } else if let Ok((head, _)) = self.freshened(&base, &response.headers, sent, asked) {
-            let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
-            self.publish(&Arc::new(stored));
+        let freshened = match validation::describes(&base.head.headers, &response.headers) {
+            true => self.freshened(&base, &response.headers, sent, asked),
+            false => Err(NotStored::Status),
+        };
+        match freshened {
+            Ok((head, _)) => {
+                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                self.publish(&Arc::new(stored));
+            }
+            Err(NotStored::Authorization) => {}
+            // The object is another by now, or is no longer to be stored.
+            Err(_) => self.edge.store.remove(&self.key.to_key(), &base),
         }
     }
 

@@ -180,3 +180,33 @@ async fn named_fields_go_to_the_one_who_asked_and_no_further() {
         assert!(!second.headers.contains_key("x-me"), "{control}");
     }
 }
+
+#[tokio::test]
+async fn a_head_that_forbids_to_store_ends_what_is_stored() {
+    let world = World::new(Origin::new(|seen| async move {
+        let control = if seen.method == "HEAD" { "private" } else { "max-age=60" };
+        Ok(response(200, &[("cache-control", control), ("etag", "\"v\"")], "body"))
+    }));
+    world.get("/a").await;
+    world.ask(request("HEAD", "/a", &[("cache-control", "no-cache")])).await;
+    assert!(!world.get("/a").await.is_hit());
+}
+
+#[tokio::test]
+async fn what_is_immutable_is_validated_when_stale_or_when_the_viewer_insists() {
+    // RFC 8246 §2, §2.1
+    let world = World::new(Origin::new(|seen| async move {
+        let headers = [("cache-control", "max-age=60, immutable"), ("etag", "\"v\"")];
+        let known = seen.headers.contains_key("if-none-match");
+        Ok(response(if known { 304 } else { 200 }, &headers, if known { "" } else { "body" }))
+    }));
+    world.get("/a").await;
+    let reload = world.get_with("/a", &[("if-none-match", "\"v\"")]).await;
+    assert_eq!((reload.status.as_u16(), reload.is_hit()), (304, true));
+    let insists = world.get_with("/a", &[("cache-control", "no-cache")]).await;
+    assert_eq!(insists.outcome().forward_reason(), Some(ForwardReason::Request));
+    world.pass_seconds(61);
+    let stale = world.get("/a").await;
+    assert_eq!(stale.outcome().forward_reason(), Some(ForwardReason::Stale));
+    assert_eq!(world.origin.asked(), 3);
+}
