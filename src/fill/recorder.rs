@@ -226,8 +226,10 @@ impl Recorder {
     fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
         let verdict = |stored: &Arc<Stored>| validation::freshens(&stored.head.headers, fields);
         let named = self.bases.iter().find(|base| verdict(base) == Freshens::Strong);
-        let Some(base) = named.or_else(|| self.bases.iter().find(|base| verdict(base) == Freshens::Weak))
-        else {
+        // Without a validator it speaks of the one response there is, or of none.
+        let tells = self.bases.len() == 1 || validation::has_validator(fields);
+        let weakly = || self.bases.iter().find(|base| tells && verdict(base) == Freshens::Weak);
+        let Some(base) = named.or_else(weakly) else {
             return match self.bases.as_slice() {
                 // The origin speaks of another response than the one it was asked about. That one is good for those
                 // who asked now, but nothing is known of its future.
