@@ -329,6 +329,10 @@ impl Recorder {
         as_of: u64,
     ) -> Option<Arc<Head>> {
         self.stamp = Stamp::new(as_of);
+        // Another status is about the POST: a GET led by a 201 or a 303 would go astray.
+        if response.status != StatusCode::OK {
+            return None;
+        }
         let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
         (head.terms.source.is_explicit()).then(|| self.flow(head))
     }

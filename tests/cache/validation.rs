@@ -138,7 +138,7 @@ async fn a_head_that_fails_says_nothing_about_the_stored_get() {
 async fn a_posts_answer_serves_later_gets_where_it_says_so() {
     const EXPLICIT: (&str, &str) = ("cache-control", "max-age=60");
     type Case<'a> = (&'a [(&'a str, &'a str)], u16, bool);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 10] = [
         (&[EXPLICIT, ("content-location", "/a")], 200, true),
         (&[EXPLICIT, ("content-location", "http://site.example/a")], 200, true),
         (&[EXPLICIT, ("content-location", "/b")], 200, false),
@@ -146,6 +146,10 @@ async fn a_posts_answer_serves_later_gets_where_it_says_so() {
         (&[EXPLICIT], 200, false),
         (&[("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT"), ("content-location", "/a")], 200, false),
         (&[("cache-control", "no-store"), ("content-location", "/a")], 200, false),
+        // What says "created" or "see there" is about the POST, and would lead a GET astray.
+        (&[EXPLICIT, ("content-location", "/a")], 201, false),
+        (&[EXPLICIT, ("content-location", "/a"), ("location", "/a")], 303, false),
+        (&[EXPLICIT, ("content-location", "/a"), ("content-location", "/b")], 200, false),
     ];
     for (headers, status, served) in cases {
         let world = World::new(Origin::new(move |seen| async move {
