@@ -413,6 +413,9 @@ impl Recorder {
     /// The body turned out too large to keep: the next ones need not find that out again.
     pub(super) fn too_large(&mut self) {
         if self.lead.retire() {
+            if let Some(base) = &self.stored {
+                self.edge.store.remove(&self.key.to_key(), base);
+            }
             self.note_uncacheable(Uncacheable::TooLarge);
             self.edge.counters.not_stored(NotStored::BodyTooLarge);
         }
