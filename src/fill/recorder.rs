@@ -274,12 +274,12 @@ impl Recorder {
         let Some(slot) = self.edge.store.get(&self.key) else { return };
         for other in slot.variants() {
             if Arc::ptr_eq(other, base)
+                || !other.is_whole()
                 || !self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
                 || validation::freshens(&other.head.headers, fields) != Freshens::Strong
             {
                 continue;
             }
-                || !other.is_whole()
             // Which requests the other response is for is known from its own request only, and only as long as the
             // origin chooses by the same fields.
             if let Ok((head, _)) = self.freshened(other, fields, sent, asked)
@@ -383,6 +383,9 @@ impl Recorder {
     pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
         // An error says nothing about the object: it stays, whether it may stand in for the error or not.
         let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
+        // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
+        let beside = why == NotStored::Authorization
+            || self.ranged && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if refused {
             self.put_off_stored(Failure::Status(status));
         } else if !beside {
@@ -399,9 +402,6 @@ impl Recorder {
         self.lead.leave_registry();
         self.lead.fill.unshared(if refused { Unshared::Refused(status) } else { Unshared::Private });
     }
-        // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
-        let beside = why == NotStored::Authorization
-            || self.ranged && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
 
     /// The origin failed: it gets time to recover.
     pub(super) fn put_off_stored(&self, failure: Failure) {
