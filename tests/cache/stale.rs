@@ -178,6 +178,27 @@ async fn stale_stands_in_for_an_origin_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stale_stands_in_for_a_disconnected_origin_for_an_hour() {
+    // RFC 9111 §4.2.4. The hour begins when the response becomes stale.
+    for (control, seconds, stands_in) in [
+        ("max-age=60", 3659, true),
+        ("max-age=60", 3660, false),
+        ("max-age=60, no-cache", 70, false),
+        ("max-age=60, no-cache=\"x-a\"", 70, true),
+        ("max-age=60, must-revalidate", 70, false),
+    ] {
+        let world = World::new(Origin::new(move |seen| async move {
+            let answer = response(200, &[("cache-control", control), ("etag", "\"v\"")], "old");
+            if seen.number == 0 { Ok(answer) } else { Err(OriginDown) }
+        }));
+        world.get("/a").await;
+        world.pass_seconds(seconds);
+        let answer = world.send(get("/a")).await;
+        assert_eq!(answer.is_ok(), stands_in, "{control} {seconds}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_policy_opens_windows_that_the_origin_did_not() {
     let stale = Stale {
         if_error: Duration::from_secs(60),

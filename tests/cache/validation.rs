@@ -214,3 +214,23 @@ async fn what_is_immutable_is_validated_when_stale_or_when_the_viewer_insists() 
     assert_eq!(stale.outcome().forward_reason(), Some(ForwardReason::Stale));
     assert_eq!(world.origin.asked(), 3);
 }
+
+#[tokio::test]
+async fn each_stored_response_is_chosen_by_its_own_vary() {
+    // RFC 9111 §4.1: one that does not vary gives way to one that does and matches.
+    let world = World::new(Origin::new(|seen| async move {
+        let varied = [("cache-control", "max-age=60"), ("vary", "x-device")];
+        Ok(match seen.headers.get("x-device") {
+            Some(_) => response(200, &varied, "for tv"),
+            None => response(200, &varied[..1], "for all"),
+        })
+    }));
+    world.get_with("/a", &[("x-device", "tv")]).await;
+    assert_eq!(world.get("/a").await.text(), "for all");
+    // The newest says nothing of Vary, and yet.
+    let tv = world.get_with("/a", &[("x-device", "tv")]).await;
+    assert_eq!((tv.text(), tv.is_hit()), ("for tv", true));
+    let phone = world.get_with("/a", &[("x-device", "phone")]).await;
+    assert_eq!((phone.text(), phone.is_hit()), ("for all", true));
+    assert_eq!(world.origin.asked(), 2);
+}
