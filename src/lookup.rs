@@ -82,7 +82,14 @@ impl EdgeInner {
         if !stored.is_whole() && !covers(query, &stored) {
             return ask(query, Ask::about_nothing(ForwardReason::Partial, Some(head.vary.clone())));
         }
-        let use_ = match reuse::reuse(&head.terms, head.age(now), query.control) {
+        let reuse = match reuse::reuse(&head.terms, head.age(now), query.control) {
+            // In the background the whole would be fetched, which is too large to be stored.
+            Reuse::Stale(StaleUse::WhileRevalidate) if !stored.is_whole() => {
+                Reuse::Validate(ForwardReason::Stale)
+            }
+            reuse => reuse,
+        };
+        let use_ = match reuse {
             Reuse::Fresh => Use::Fresh,
             Reuse::Stale(StaleUse::WhileRevalidate) => {
                 Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: stored.put_off_by(now).is_none() }

@@ -206,6 +206,26 @@ async fn a_part_answers_with_its_own_condition_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_stale_part_is_replaced_by_a_part() {
+    let world = world(Origin::new(|seen| async move {
+        let mut answer = ranged(&seen, 0);
+        let control = "max-age=60, stale-while-revalidate=600".parse().unwrap();
+        answer.headers_mut().insert("cache-control", control);
+        Ok(answer)
+    }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=4-9").await;
+    world.pass_seconds(61);
+    let again = range(&world, "bytes=4-9").await;
+    assert_eq!((again.text(), again.outcome().forward_reason()), ("456789", Some(ForwardReason::Stale)));
+    crate::support::settle().await;
+    assert!(range(&world, "bytes=4-9").await.is_hit());
+    let seen = world.origin.seen();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(seen[2].headers["range"], "bytes=4-9");
+}
+
+#[tokio::test]
 async fn a_stale_part_answers_nobody() {
     let world = world(Origin::new(|seen| async move {
         if seen.number > 1 { Err(crate::support::OriginDown) } else { Ok(ranged(&seen, 0)) }
