@@ -23,6 +23,7 @@ use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::range;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
+use crate::semantics::status::is_server_error;
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
 use crate::semantics::validation::{self, Freshens};
@@ -119,6 +120,11 @@ impl Recorder {
                 Ok((head, own, part)) => Decision::SharePart(head, own, part),
                 Err(why) => Decision::NotStored(why),
             };
+        }
+        if self.ranged && status != StatusCode::OK {
+            // RFC 9110 §14.2: a 200 did not heed the range. What else comes may be about the range alone, like 416, and
+            // would be shown to those who ask for the whole.
+            return Decision::NotStored(NotStored::Partial);
         }
         match self.head(status, fields.clone(), sent, length, asked) {
             Ok((head, own)) => Decision::Share(head, own),
@@ -222,8 +228,10 @@ impl Recorder {
     fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
         let verdict = |stored: &Arc<Stored>| validation::freshens(&stored.head.headers, fields);
         let named = self.bases.iter().find(|base| verdict(base) == Freshens::Strong);
-        let Some(base) = named.or_else(|| self.bases.iter().find(|base| verdict(base) == Freshens::Weak))
-        else {
+        // Without a validator it speaks of the one response there is, or of none.
+        let tells = self.bases.len() == 1 || validation::has_validator(fields);
+        let weakly = || self.bases.iter().find(|base| tells && verdict(base) == Freshens::Weak);
+        let Some(base) = named.or_else(weakly) else {
             return match self.bases.as_slice() {
                 // The origin speaks of another response than the one it was asked about. That one is good for those
                 // who asked now, but nothing is known of its future.
@@ -239,8 +247,11 @@ impl Recorder {
                 let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
                 Decision::Refreshed(Arc::new(stored), own)
             }
-            Err(_) => {
-                self.edge.store.remove(&self.key.to_key(), base);
+            Err(why) => {
+                // RFC 9111 §3.5: what one viewer with credentials was told is no news of what others have.
+                if why != NotStored::Authorization {
+                    self.edge.store.remove(&self.key.to_key(), base);
+                }
                 Decision::Refreshed(Arc::clone(base), HeaderMap::new())
             }
         }
@@ -265,6 +276,7 @@ impl Recorder {
         let Some(slot) = self.edge.store.get(&self.key) else { return };
         for other in slot.variants() {
             if Arc::ptr_eq(other, base)
+                || !other.is_whole()
                 || !self.edge.log.is_current(self.key.as_bytes(), &other.stamp)
                 || validation::freshens(&other.head.headers, fields) != Freshens::Strong
             {
@@ -293,11 +305,18 @@ impl Recorder {
         if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
             return;
         }
-        if !validation::describes(&base.head.headers, &response.headers) {
-            self.edge.store.remove(&self.key.to_key(), &base);
-        } else if let Ok((head, _)) = self.freshened(&base, &response.headers, sent, asked) {
-            let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
-            self.publish(&Arc::new(stored));
+        let freshened = match validation::describes(&base.head.headers, &response.headers) {
+            true => self.freshened(&base, &response.headers, sent, asked),
+            false => Err(NotStored::Status),
+        };
+        match freshened {
+            Ok((head, _)) => {
+                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                self.publish(&Arc::new(stored));
+            }
+            Err(NotStored::Authorization) => {}
+            // The object is another by now, or is no longer to be stored.
+            Err(_) => self.edge.store.remove(&self.key.to_key(), &base),
         }
     }
 
@@ -312,6 +331,10 @@ impl Recorder {
         as_of: u64,
     ) -> Option<Arc<Head>> {
         self.stamp = Stamp::new(as_of);
+        // Another status is about the POST: a GET led by a 201 or a 303 would go astray.
+        if response.status != StatusCode::OK {
+            return None;
+        }
         let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
         (head.terms.source.is_explicit()).then(|| self.flow(head))
     }
@@ -361,10 +384,13 @@ impl Recorder {
 
     pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
         // An error says nothing about the object: it stays, whether it may stand in for the error or not.
-        let refused = status.is_server_error() || self.policy.stale.error_statuses.contains(&status);
+        let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
+        // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
+        let beside = why == NotStored::Authorization
+            || self.ranged && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if refused {
             self.put_off_stored(Failure::Status(status));
-        } else {
+        } else if !beside {
             if let Some(base) = &self.stored {
                 // The origin has another answer now, which only is not for the store.
                 self.edge.store.remove(&self.key.to_key(), base);
@@ -389,6 +415,9 @@ impl Recorder {
     /// The body turned out too large to keep: the next ones need not find that out again.
     pub(super) fn too_large(&mut self) {
         if self.lead.retire() {
+            if let Some(base) = &self.stored {
+                self.edge.store.remove(&self.key.to_key(), base);
+            }
             self.note_uncacheable(Uncacheable::TooLarge);
             self.edge.counters.not_stored(NotStored::BodyTooLarge);
         }

@@ -133,6 +133,11 @@ pub fn freshens(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshens {
     }
 }
 
+/// Whether a response says which one it is about.
+pub fn has_validator(response: &HeaderMap) -> bool {
+    response.contains_key(header::ETAG) || response.contains_key(header::LAST_MODIFIED)
+}
+
 /// Whether a response has a strong entity tag, by which its parts can be told from those of another.
 pub fn has_strong_tag(response: &HeaderMap) -> bool {
     same_strong_tag(response, response)

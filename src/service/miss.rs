@@ -276,8 +276,13 @@ where
         }
         // Without the viewer's conditions, and without a range, which HEAD has none of (RFC 9110 §14.2): the answer
         // then speaks of the whole object, and of the stored GET.
-        let recorder = self.reader.stored.clone().and_then(|stored| {
-            let lead = self.reader.edge.fills.lead_alone()?;
+        let lead = self.reader.stored.as_ref().and_then(|_| self.reader.edge.fills.lead_alone());
+        let recorder = lead.and_then(|lead| {
+            // What was invalidated before the lead began must not come back (invariant 4).
+            if let Some(fresh) = self.reader.look_again() {
+                self.reader.stored = Some(fresh);
+            }
+            let stored = self.reader.stored.clone()?;
             Some(self.reader.recorder(lead).about(Some(stored), Vec::new()))
         });
         self.forward(None, Some(recorder)).await

@@ -137,7 +137,10 @@ impl<S> Cache<S> {
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
-                if let Use::Stale { refresh: true, .. } = use_ {
+                // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
+                if let Use::Stale { refresh: true, .. } = use_
+                    && !control.no_store
+                {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }

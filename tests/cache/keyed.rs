@@ -286,6 +286,30 @@ async fn a_path_that_may_mean_another_has_no_behavior() {
 }
 
 #[tokio::test]
+async fn a_request_keeps_its_extensions_on_its_way_to_the_origin() {
+    // hyper's callback for informational responses is one (RFC 9110 §15.2).
+    #[derive(Clone, Debug, PartialEq)]
+    struct OnInformational(u8);
+    let world = World::new(mirror());
+    for (number, (method, fields)) in [
+        ("GET", &[][..]),
+        ("HEAD", &[("cache-control", "no-cache")]),
+        ("POST", &[]),
+        ("GET", &[("range", "bytes=0-1")]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut request = request(method, "/a", fields);
+        request.extensions_mut().insert(OnInformational(7));
+        crate::support::read(world.send(request).await.unwrap()).await.unwrap();
+        let seen = world.origin.seen();
+        assert_eq!(seen.len(), number + 1, "{method}");
+        assert_eq!(seen[number].extensions.get(), Some(&OnInformational(7)), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_fill_sends_nothing_that_is_for_one_viewer_only() {
     let world = World::new(mirror());
     let own = [
