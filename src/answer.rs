@@ -21,6 +21,7 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::preconditions::{self, Verdict};
 use crate::semantics::range::{self, Selection};
+use crate::signature::{self, Signature};
 use crate::store::Head;
 
 /// What of a request shapes its answer.
@@ -101,14 +102,17 @@ fn fields(
 ) -> HeaderMap {
     let mut headers = head.headers.clone();
     let age = head.age(now).as_secs();
+    let signature = head
+        .last_signature
+        .get(age, outcome, || Signature::spell(&edge.name, head.upstream_status.as_ref(), outcome, age));
     if age == 0 && !outcome.is_hit() && !outcome.collapsed {
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
     } else if let Some(value) = headers.get_mut(AGE) {
-        *value = number(age);
+        *value = signature.age;
     }
     if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = status(edge, head.upstream_status.as_ref(), outcome);
+        *value = signature.status;
     }
     drop_targeted(&mut headers, policy);
     headers
@@ -183,7 +187,7 @@ pub(crate) fn flowing<R>(
 /// Says in the origin's response what the edge did.
 fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<R>>, outcome: Outcome) {
     drop_targeted(response.headers_mut(), policy);
-    response.headers_mut().append(CACHE_STATUS, status(edge, None, &outcome));
+    response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
     response.extensions_mut().insert(outcome);
 }
 
@@ -201,7 +205,7 @@ fn drop_targeted(headers: &mut HeaderMap, policy: &CachePolicy) {
 pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -> Response<Body<R>> {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CACHE_STATUS, status(edge, None, &outcome));
+    headers.insert(CACHE_STATUS, status(edge, &outcome));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     let text = match code {
         StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
@@ -263,19 +267,9 @@ fn partial<R>(
     Body::multipart(source, pieces, framed.length)
 }
 
-/// Like `HeaderValue::from`, at one allocation instead of two.
-fn number(number: u64) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).expect("digits")
-}
-
-/// The value of `Cache-Status`: the upstream's members, then the edge's own (RFC 9211 §2).
-fn status(edge: &EdgeInner, upstream: Option<&HeaderValue>, outcome: &Outcome) -> HeaderValue {
+/// The value of `Cache-Status` in an answer that is not shared.
+fn status(edge: &EdgeInner, outcome: &Outcome) -> HeaderValue {
     let mut value = SmallVec::<[u8; 128]>::new();
-    if let Some(upstream) = upstream {
-        value.extend_from_slice(upstream.as_bytes());
-        value.extend_from_slice(b", ");
-    }
-    value.extend_from_slice(edge.name.as_bytes());
-    outcome.spell(|text| value.extend_from_slice(text.as_bytes()));
+    signature::spell_status(&edge.name, None, outcome, |bytes| value.extend_from_slice(bytes));
     HeaderValue::from_bytes(&value).expect("a name checked when the edge was built, and tokens")
 }

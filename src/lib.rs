@@ -83,6 +83,7 @@ mod policy;
 mod request;
 pub mod semantics;
 mod service;
+mod signature;
 mod store;
 mod sync;
 

@@ -27,6 +27,7 @@ use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
+use crate::signature::LastSignature;
 use crate::store::{Blocks, Head, Stored, Uncacheable};
 
 /// What a head means.
@@ -196,6 +197,7 @@ impl Recorder {
                 Reuse::Validate(_) | Reuse::Unsatisfiable
             ),
             order: self.lead.fill.order,
+            last_signature: LastSignature::default(),
         };
         Ok((head, own))
     }

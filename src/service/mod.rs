@@ -1,7 +1,7 @@
 //! [`Cache`]: the walk of one request.
 //!
-//! What can be decided at once is decided here, without a lock or a box: the method, the policy, the key, the lookup, a
-//! hit. What has to wait goes on in [`miss`] and [`write`].
+//! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
+//! the lookup, a hit. What has to wait goes on in [`miss`] and [`write`].
 
 mod miss;
 mod write;
