@@ -85,9 +85,12 @@ impl Site {
     }
 }
 
+/// A method, fields and body, and what `Cache-Status` says.
+type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str, &'static str);
+
 #[tokio::test]
 async fn whoever_asks_the_origin_is_told_of_interim_answers() {
-    let cases: &[(&str, &[(&str, &str)], &str, &str)] = &[
+    let cases: &[Case] = &[
         ("GET", &[], "", "fwd=uri-miss; stored"),
         ("GET", &[("authorization", "Basic YTpi")], "", "fwd=uri-miss"),
         ("GET", &[("cache-control", "no-store")], "", "fwd=uri-miss"),
