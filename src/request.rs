@@ -12,7 +12,7 @@ pub(crate) enum Class {
     Write,
     /// OPTIONS, TRACE, QUERY: safe, and not cached.
     Other,
-    /// CONNECT, or a request that asks for another protocol.
+    /// CONNECT, or a safe request that asks for another protocol.
     Tunnel,
 }
 
@@ -40,8 +40,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn read(method: &Method, headers: &HeaderMap) -> Self {
-        let mut facts = Self { upgrade: *method == Method::CONNECT, ..Self::default() };
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let mut facts = Self::default();
         for (name, value) in headers {
             match name.as_str() {
                 "cache-control" | "pragma" => facts.directives = true,
@@ -72,13 +72,13 @@ impl Facts {
     }
 
     pub(crate) fn class(&self, method: &Method) -> Class {
-        if self.upgrade {
-            return Class::Tunnel;
-        }
         match *method {
+            Method::CONNECT => Class::Tunnel,
+            // An origin may ignore `Upgrade` (RFC 9110 §7.8), and then a write is one all the same.
+            _ if !crate::semantics::writes::is_safe(method) => Class::Write,
+            _ if self.upgrade => Class::Tunnel,
             Method::GET | Method::HEAD => Class::Read,
-            _ if crate::semantics::writes::is_safe(method) => Class::Other,
-            _ => Class::Write,
+            _ => Class::Other,
         }
     }
 }
@@ -115,13 +115,15 @@ mod tests {
             ("QUERY", false, Class::Other),
             ("CONNECT", false, Class::Tunnel),
             ("GET", true, Class::Tunnel),
+            ("OPTIONS", true, Class::Tunnel),
+            ("PUT", true, Class::Write),
         ] {
             let method: Method = method.parse().unwrap();
             let mut headers = HeaderMap::new();
             if upgrade {
                 headers.insert("upgrade", "websocket".parse().unwrap());
             }
-            assert_eq!(Facts::read(&method, &headers).class(&method), class, "{method}");
+            assert_eq!(Facts::read(&headers).class(&method), class, "{method}");
         }
     }
 

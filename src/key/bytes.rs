@@ -234,7 +234,7 @@ mod tests {
 
     fn key_with(policy: &KeyPolicy, uri: &str, headers: &[(&str, &str)]) -> Vec<u8> {
         let parts = parts(uri, headers);
-        let facts = Facts::read(&parts.method, &parts.headers);
+        let facts = Facts::read(&parts.headers);
         KeyBuf::new(&parts, &facts, policy, false).unwrap().as_bytes().to_vec()
     }
 
@@ -313,7 +313,7 @@ mod tests {
     fn a_custom_key_can_bypass() {
         let policy = KeyPolicy { custom: Some(CustomKey::new(|_| None)), ..KeyPolicy::default() };
         let parts = parts("http://h/", &[]);
-        let facts = Facts::read(&parts.method, &parts.headers);
+        let facts = Facts::read(&parts.headers);
         assert_eq!(KeyBuf::new(&parts, &facts, &policy, false).unwrap_err(), NoKey::Bypass);
     }
 }
