@@ -21,6 +21,8 @@ use crate::sync::{Mutex, RwLock};
 
 /// More exact rules than this cannot be pending; the log then falls back to invalidating everything.
 const MAX_RULES: usize = 65_536;
+/// Nor may what they are about take more than this many bytes: who writes chooses how long a path is.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a rule is about. The bytes are runs of a cache key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +58,8 @@ struct Rules {
     all: u64,
     /// The last rule that retired.
     retired: u64,
+    /// Bytes of the scopes.
+    bytes: usize,
 }
 
 /// The position of the log up to which something is known to be good.
@@ -86,14 +90,13 @@ impl Log {
         let number = self.head.load(Ordering::Relaxed) + 1;
         for scope in scopes {
             match scope {
-                Scope::Uri(uri) => drop(rules.uris.insert(uri, number)),
-                Scope::Path(path) => drop(rules.paths.insert(path, number)),
+                Scope::Uri(uri) => add(&mut rules.uris, uri, number, &mut rules.bytes),
+                Scope::Path(path) => add(&mut rules.paths, path, number, &mut rules.bytes),
                 Scope::All => rules.all = number,
             }
         }
-        if rules.uris.len() + rules.paths.len() > MAX_RULES {
-            rules.uris.clear();
-            rules.paths.clear();
+        if rules.uris.len() + rules.paths.len() > MAX_RULES || rules.bytes > MAX_BYTES {
+            (rules.uris, rules.paths, rules.bytes) = Default::default();
             rules.all = number;
         }
         // Released while the rules are locked: whoever sees the number finds the rules.
@@ -154,8 +157,14 @@ impl Log {
     /// Forgets the rules up to `number`, which have been applied to everything stored.
     pub(crate) fn retire(&self, number: u64) {
         let mut rules = self.rules.write();
-        rules.uris.retain(|_, rule| *rule > number);
-        rules.paths.retain(|_, rule| *rule > number);
+        let Rules { uris, paths, bytes, .. } = &mut *rules;
+        for scopes in [uris, paths] {
+            scopes.retain(|scope, rule| {
+                let stays = *rule > number;
+                *bytes -= if stays { 0 } else { scope.len() };
+                stays
+            });
+        }
         rules.retired = rules.retired.max(number);
         // Nothing grows with `all`, so it stays.
     }
@@ -169,6 +178,13 @@ impl Log {
     /// Whether rules are waiting for a sweep.
     pub(crate) fn is_pending(&self) -> bool {
         self.rules.read().retired < self.head()
+    }
+}
+
+fn add(scopes: &mut HashMap<Box<[u8]>, u64>, scope: Box<[u8]>, number: u64, bytes: &mut usize) {
+    let length = scope.len();
+    if scopes.insert(scope, number).is_none() {
+        *bytes += length;
     }
 }
 
@@ -296,5 +312,19 @@ mod tests {
         }
         assert_eq!(log.pending(), 0);
         assert!(!log.is_current(&key("http://a/elsewhere"), &elsewhere));
+    }
+
+    #[test]
+    fn long_paths_become_one_rule_for_everything_too() {
+        let log = Log::default();
+        let elsewhere = Stamp::new(0);
+        let name = "x".repeat(30_000);
+        for n in 0..2 * MAX_BYTES / name.len() {
+            log.append([path(&format!("/{n}/{name}")), path("/same")]);
+            assert!(log.rules.read().bytes <= MAX_BYTES);
+        }
+        assert!(!log.is_current(&key("http://a/elsewhere"), &elsewhere));
+        log.retire(log.head());
+        assert_eq!((log.pending(), log.rules.read().bytes), (0, 0));
     }
 }
