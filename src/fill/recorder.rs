@@ -219,14 +219,21 @@ impl Recorder {
     /// What a 304 makes fresh (RFC 9111 §4.3.4).
     fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
         let verdict = |stored: &Arc<Stored>| validation::freshens(&stored.head.headers, fields);
-        let named = self.bases.iter().find(|base| verdict(base) == Freshens::Strong);
-        let Some(base) = named.or_else(|| self.bases.iter().find(|base| verdict(base) == Freshens::Weak))
-        else {
+        let of = |wanted| self.bases.iter().filter(move |base| verdict(base) == wanted);
+        // Without a strong tag a 304 must leave no doubt which one it is about.
+        let mut weak = of(Freshens::Weak);
+        let only = weak.next().filter(|_| weak.next().is_none());
+        let Some(base) = of(Freshens::Strong).next().or(only) else {
             return match self.bases.as_slice() {
                 // The origin speaks of another response than the one it was asked about. That one is good for those
                 // who asked now, but nothing is known of its future.
                 [base] => Decision::Refreshed(Arc::clone(base), HeaderMap::new()),
-                _ => Decision::Unknown,
+                bases => {
+                    // Asked about them again, the origin would say the same again.
+                    let key = self.key.to_key();
+                    bases.iter().for_each(|base| self.edge.store.remove(&key, base));
+                    Decision::Unknown
+                }
             };
         };
         match self.freshened(base, fields, sent, asked) {

@@ -119,6 +119,29 @@ async fn a_posts_answer_serves_later_gets_where_it_says_so() {
 }
 
 #[tokio::test]
+async fn a_304_that_could_be_about_either_variant_is_taken_for_neither() {
+    // Its 304 does not say which variant it means, which RFC 9110 §15.4.5 requires.
+    let origin = Origin::new(|seen| async move {
+        let language = if seen.headers["accept-language"] == "en" { "en" } else { "de" };
+        let tag = format!("\"{language}\"");
+        let headers = [("cache-control", "max-age=60"), ("vary", "accept-language"), ("etag", &*tag)];
+        Ok(match seen.headers.get("if-none-match").map(|tags| tags.to_str().unwrap()) {
+            Some(tags) if tags.contains(&tag) => response(304, &[], ""),
+            _ => response(200, &headers, language),
+        })
+    });
+    let world = World::new(origin);
+    let ask = async |language| world.get_with("/a", &[("accept-language", language)]).await;
+    ask("de").await;
+    ask("en").await;
+    assert_eq!(ask("fr").await.status, 502);
+    // What made the doubt is gone.
+    for (language, text) in [("fr", "de"), ("en", "en")] {
+        assert_eq!(ask(language).await.text(), text);
+    }
+}
+
+#[tokio::test]
 async fn named_fields_go_to_the_one_who_asked_and_no_further() {
     for control in ["max-age=60, no-cache=\"x-me\"", "max-age=60, private=\"X-Me, x-other\""] {
         let world = World::new(Origin::new(move |_| async move {
