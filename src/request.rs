@@ -49,8 +49,19 @@ impl Facts {
                 "if-match" | "if-unmodified-since" => facts.origin_condition = true,
                 "range" => facts.range = true,
                 "authorization" | "proxy-authorization" => facts.authorization = true,
-                "forwarded" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port"
-                | "x-forwarded-prefix" => {
+                "forwarded"
+                | "x-forwarded-host"
+                | "x-forwarded-server"
+                | "x-forwarded-proto"
+                | "x-forwarded-protocol"
+                | "x-forwarded-scheme"
+                | "x-forwarded-ssl"
+                | "x-forwarded-port"
+                | "x-forwarded-prefix"
+                | "x-host"
+                | "x-scheme"
+                | "x-url-scheme"
+                | "front-end-https" => {
                     facts.forwarding = true;
                 }
                 "content-length" => facts.body |= value.as_bytes() != b"0",

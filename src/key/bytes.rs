@@ -36,12 +36,20 @@ const CUSTOM: u8 = 4;
 const VARIANT: u8 = 5;
 
 /// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
-static EFFECTIVE_URI: [HeaderName; 5] = [
+static EFFECTIVE_URI: [HeaderName; 13] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-protocol"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-ssl"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-scheme"),
+    HeaderName::from_static("x-url-scheme"),
+    HeaderName::from_static("front-end-https"),
 ];
 
 impl KeyBuf {
