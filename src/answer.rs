@@ -52,10 +52,10 @@ pub(crate) fn shared<R>(
         preconditions::not_modified_fields(&mut headers);
         // The viewer did not ask for the body, but the next one may.
         let_run(&source);
-        (StatusCode::NOT_MODIFIED, Body::empty())
+        (StatusCode::NOT_MODIFIED, Body::absent())
     } else if *view.method == Method::HEAD {
         let_run(&source);
-        (head.status, Body::empty())
+        (head.status, Body::absent())
     } else if facts.range
         && head.status == StatusCode::OK
         && let Some(length) = length
@@ -140,7 +140,7 @@ where
     {
         preconditions::not_modified_fields(&mut parts.headers);
         parts.status = StatusCode::NOT_MODIFIED;
-        Response::from_parts(parts, Body::empty())
+        Response::from_parts(parts, Body::absent())
     } else if let (true, Some(length)) = (view.facts.range && *view.method == Method::GET, length) {
         match range::select(view.headers, &parts.headers, length, 1) {
             Selection::Whole => Response::from_parts(parts, Body::origin(body)),

@@ -16,7 +16,7 @@ pub(crate) enum Class {
     Write,
     /// OPTIONS, TRACE, QUERY: safe, and not cached.
     Other,
-    /// CONNECT, or a request that asks for another protocol.
+    /// CONNECT, or a safe request that asks for another protocol.
     Tunnel,
 }
 
@@ -44,8 +44,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn read(method: &Method, headers: &HeaderMap) -> Self {
-        let mut facts = Self { upgrade: *method == Method::CONNECT, ..Self::default() };
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let mut facts = Self::default();
         for (name, value) in headers {
             // By constant, a field costs a jump; by text, a comparison with every name of its length.
             match *name {
@@ -61,6 +61,7 @@ impl Facts {
                 CONNECTION => facts.nominates |= !is_plain(value.as_bytes()),
                 ACCEPT => facts.event_stream |= value.as_bytes().trim_ascii() == b"text/event-stream",
                 _ if name.as_str().starts_with("x-") => facts.read_extension(name.as_str()),
+                _ if name.as_str() == "front-end-https" => facts.forwarding = true,
                 _ => {}
             }
         }
@@ -70,9 +71,17 @@ impl Facts {
     /// The fields that `http` has no constant for.
     fn read_extension(&mut self, name: &str) {
         match name {
-            "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-port" | "x-forwarded-prefix" => {
-                self.forwarding = true;
-            }
+            "x-forwarded-host"
+            | "x-forwarded-server"
+            | "x-forwarded-proto"
+            | "x-forwarded-protocol"
+            | "x-forwarded-scheme"
+            | "x-forwarded-ssl"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-host"
+            | "x-scheme"
+            | "x-url-scheme" => self.forwarding = true,
             "x-http-method-override"
             | "x-http-method"
             | "x-method-override"
@@ -85,13 +94,13 @@ impl Facts {
     }
 
     pub(crate) fn class(&self, method: &Method) -> Class {
-        if self.upgrade {
-            return Class::Tunnel;
-        }
         match *method {
+            Method::CONNECT => Class::Tunnel,
+            // An origin may ignore `Upgrade` (RFC 9110 §7.8), and then a write is one all the same.
+            _ if !crate::semantics::writes::is_safe(method) => Class::Write,
+            _ if self.upgrade => Class::Tunnel,
             Method::GET | Method::HEAD => Class::Read,
-            _ if crate::semantics::writes::is_safe(method) => Class::Other,
-            _ => Class::Write,
+            _ => Class::Other,
         }
     }
 }
@@ -128,13 +137,15 @@ mod tests {
             ("QUERY", false, Class::Other),
             ("CONNECT", false, Class::Tunnel),
             ("GET", true, Class::Tunnel),
+            ("OPTIONS", true, Class::Tunnel),
+            ("PUT", true, Class::Write),
         ] {
             let method: Method = method.parse().unwrap();
             let mut headers = HeaderMap::new();
             if upgrade {
                 headers.insert("upgrade", "websocket".parse().unwrap());
             }
-            assert_eq!(Facts::read(&method, &headers).class(&method), class, "{method}");
+            assert_eq!(Facts::read(&headers).class(&method), class, "{method}");
         }
     }
 

@@ -60,8 +60,9 @@ pub(crate) struct Recorder {
     fill_key: KeyBuf,
     /// What is stored for the request.
     stored: Option<Arc<Stored>>,
-    /// What the request is conditional on: that, or what is stored for other requests of the key.
-    bases: Vec<Arc<Stored>>,
+    /// What the request is conditional on: that, or what is stored for other requests of the key. Only one response is
+    /// named, so that a 304 leaves no doubt which it is about, whatever fields it lacks.
+    base: Option<Arc<Stored>>,
     /// The request is for one range, and a 206 is what was asked for.
     ranged: bool,
     /// The part that the answer is.
@@ -79,23 +80,12 @@ impl Recorder {
         fill_key: KeyBuf,
     ) -> Self {
         let stamp = Stamp::new(lead.as_of());
-        Self {
-            lead,
-            edge,
-            policy,
-            key,
-            fill_key,
-            stored: None,
-            bases: Vec::new(),
-            ranged: false,
-            part: None,
-            stamp,
-        }
+        Self { lead, edge, policy, key, fill_key, stored: None, base: None, ranged: false, part: None, stamp }
     }
 
-    /// The request is about what is `stored`, and conditional on `bases`.
-    pub(crate) fn about(self, stored: Option<Arc<Stored>>, bases: Vec<Arc<Stored>>) -> Self {
-        Self { stored, bases, ..self }
+    /// The request is about what is `stored`, and conditional on `base`.
+    pub(crate) fn about(self, stored: Option<Arc<Stored>>, base: Option<Arc<Stored>>) -> Self {
+        Self { stored, base, ..self }
     }
 
     /// The request is for one range.
@@ -112,7 +102,7 @@ impl Recorder {
         length: Option<u64>,
         asked: Duration,
     ) -> Decision {
-        if status == StatusCode::NOT_MODIFIED && !self.bases.is_empty() {
+        if status == StatusCode::NOT_MODIFIED && self.base.is_some() {
             return self.not_modified(fields, sent, asked);
         }
         if status == StatusCode::PARTIAL_CONTENT && self.ranged {
@@ -226,22 +216,23 @@ impl Recorder {
 
     /// What a 304 makes fresh (RFC 9111 §4.3.4).
     fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
-        let verdict = |stored: &Arc<Stored>| validation::freshens(&stored.head.headers, fields);
-        let named = self.bases.iter().find(|base| verdict(base) == Freshens::Strong);
-        // Without a validator it speaks of the one response there is, or of none.
-        let tells = self.bases.len() == 1 || validation::has_validator(fields);
-        let weakly = || self.bases.iter().find(|base| tells && verdict(base) == Freshens::Weak);
-        let Some(base) = named.or_else(weakly) else {
-            return match self.bases.as_slice() {
-                // The origin speaks of another response than the one it was asked about. That one is good for those
-                // who asked now, but nothing is known of its future.
-                [base] => Decision::Refreshed(Arc::clone(base), HeaderMap::new()),
-                _ => Decision::Unknown,
+        let Some(base) = &self.base else { return Decision::Unknown };
+        let verdict = validation::freshens(&base.head.headers, fields);
+        if verdict == Freshens::No {
+            // The origin speaks of another response than the one it was asked about. If that is this request's own, it is
+            // good for those who asked now, but nothing is known of its future.
+            return match &self.stored {
+                Some(stored) => Decision::Refreshed(Arc::clone(stored), HeaderMap::new()),
+                None => {
+                    // Asked about it again, the origin would say the same again.
+                    self.edge.store.remove(&self.key.to_key(), base);
+                    Decision::Unknown
+                }
             };
-        };
+        }
         match self.freshened(base, fields, sent, asked) {
             Ok((head, own)) => {
-                if verdict(base) == Freshens::Strong {
+                if verdict == Freshens::Strong {
                     self.freshen_others(base, fields, sent, asked);
                 }
                 let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
@@ -369,7 +360,7 @@ impl Recorder {
     }
 
     pub(super) fn refreshed(&mut self, stored: &Arc<Stored>) {
-        let fresh = !self.bases.iter().any(|base| Arc::ptr_eq(base, stored));
+        let fresh = !self.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, stored));
         if fresh {
             self.edge.counters.refreshed();
             self.publish(stored);

@@ -9,6 +9,8 @@
 //! 2. Before it publishes, and again after, it asks whether a rule later than `p` matches; if so its object goes.
 //! 3. A rule appended between 2's last look and the end of the registration is still in the log for every reader, since
 //!    a rule retires only when no fill registered before it is left *and* a sweep that began after that has ended.
+//! 4. Whoever took an object from the store before the sweep and asks about it after the rule retired finds that the
+//!    object was last checked before the last retired rule, and must not use it: what the sweep left was checked by it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use crate::sync::{Mutex, RwLock};
 
 /// More exact rules than this cannot be pending; the log then falls back to invalidating everything.
 const MAX_RULES: usize = 65_536;
+/// Nor may what they are about take more than this many bytes: who writes chooses how long a path is.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a rule is about. The bytes are runs of a cache key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +56,10 @@ struct Rules {
     uris: HashMap<Box<[u8]>, u64>,
     paths: HashMap<Box<[u8]>, u64>,
     all: u64,
+    /// The last rule that retired.
+    retired: u64,
+    /// Bytes of the scopes.
+    bytes: usize,
 }
 
 /// The position of the log up to which something is known to be good.
@@ -82,14 +90,13 @@ impl Log {
         let number = self.head.load(Ordering::Relaxed) + 1;
         for scope in scopes {
             match scope {
-                Scope::Uri(uri) => drop(rules.uris.insert(uri, number)),
-                Scope::Path(path) => drop(rules.paths.insert(path, number)),
+                Scope::Uri(uri) => add(&mut rules.uris, uri, number, &mut rules.bytes),
+                Scope::Path(path) => add(&mut rules.paths, path, number, &mut rules.bytes),
                 Scope::All => rules.all = number,
             }
         }
-        if rules.uris.len() + rules.paths.len() > MAX_RULES {
-            rules.uris.clear();
-            rules.paths.clear();
+        if rules.uris.len() + rules.paths.len() > MAX_RULES || rules.bytes > MAX_BYTES {
+            (rules.uris, rules.paths, rules.bytes) = Default::default();
             rules.all = number;
         }
         // Released while the rules are locked: whoever sees the number finds the rules.
@@ -140,30 +147,53 @@ impl Log {
         Registration { log: Arc::clone(self), as_of }
     }
 
-    /// Whether no fill that began before rule `number` is still running.
-    pub(crate) fn is_quiet_before(&self, number: u64) -> bool {
-        self.running.lock().first_key_value().is_none_or(|(oldest, _)| *oldest >= number)
+    /// The last rule that no running fill began before: under the rules up to it nothing more is published.
+    pub(crate) fn settled(&self) -> u64 {
+        let running = self.running.lock();
+        // Read under the lock: who registers later does so at this position or behind it.
+        running.first_key_value().map_or_else(|| self.head(), |(oldest, _)| *oldest)
     }
 
     /// Forgets the rules up to `number`, which have been applied to everything stored.
     pub(crate) fn retire(&self, number: u64) {
         let mut rules = self.rules.write();
-        rules.uris.retain(|_, rule| *rule > number);
-        rules.paths.retain(|_, rule| *rule > number);
+        let Rules { uris, paths, bytes, .. } = &mut *rules;
+        for scopes in [uris, paths] {
+            scopes.retain(|scope, rule| {
+                let stays = *rule > number;
+                *bytes -= if stays { 0 } else { scope.len() };
+                stays
+            });
+        }
+        rules.retired = rules.retired.max(number);
         // Nothing grows with `all`, so it stays.
     }
 
-    /// How many rules are waiting for a sweep.
+    #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
         let rules = self.rules.read();
         rules.uris.len() + rules.paths.len()
+    }
+
+    /// Whether rules are waiting for a sweep.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.rules.read().retired < self.head()
+    }
+}
+
+fn add(scopes: &mut HashMap<Box<[u8]>, u64>, scope: Box<[u8]>, number: u64, bytes: &mut usize) {
+    let length = scope.len();
+    if scopes.insert(scope, number).is_none() {
+        *bytes += length;
     }
 }
 
 impl Rules {
     fn matches(&self, key: &[u8], since: u64) -> bool {
         let later = |rule: Option<&u64>| rule.is_some_and(|number| *number > since);
+        // What was last checked before rules that are gone was out of the store when they were applied to it.
         self.all > since
+            || self.retired > since
             || (!self.uris.is_empty() && later(self.uris.get(uri_part(key))))
             || (!self.paths.is_empty() && later(self.paths.get(path_part(key))))
     }
@@ -246,14 +276,31 @@ mod tests {
     fn rules_wait_for_the_fills_that_began_before_them() {
         let log = Arc::new(Log::default());
         let early = log.register();
-        let rule = log.append([path("/x")]);
+        let first = log.append([path("/x")]);
         let late = log.register();
-        assert!(!log.is_quiet_before(rule));
+        let second = log.append([path("/y")]);
+        assert_eq!(log.settled(), 0);
         drop(early);
-        assert!(log.is_quiet_before(rule));
+        assert_eq!((log.settled(), late.as_of()), (first, first), "later fills do not keep earlier rules");
+        log.retire(first);
+        assert!(log.is_pending());
+        drop(late);
+        assert_eq!(log.settled(), second);
+        log.retire(second);
+        assert!(!log.is_pending());
+    }
+
+    #[test]
+    fn what_was_taken_before_a_sweep_is_not_current_after_it() {
+        let log = Log::default();
+        let (x, y) = (key("http://a/x"), key("http://a/y"));
+        let (taken, swept) = (Stamp::new(0), Stamp::new(0));
+        let rule = log.append([Scope::Uri(x.clone())]);
+        assert!(log.is_current(&y, &swept));
         log.retire(rule);
-        assert_eq!(log.pending(), 0);
-        assert_eq!(late.as_of(), rule);
+        assert!(!log.is_current(&x, &taken));
+        assert!(log.is_current(&y, &swept));
+        assert!(log.is_current(&x, &Stamp::new(rule)));
     }
 
     #[test]
@@ -265,5 +312,19 @@ mod tests {
         }
         assert_eq!(log.pending(), 0);
         assert!(!log.is_current(&key("http://a/elsewhere"), &elsewhere));
+    }
+
+    #[test]
+    fn long_paths_become_one_rule_for_everything_too() {
+        let log = Log::default();
+        let elsewhere = Stamp::new(0);
+        let name = "x".repeat(30_000);
+        for n in 0..2 * MAX_BYTES / name.len() {
+            log.append([path(&format!("/{n}/{name}")), path("/same")]);
+            assert!(log.rules.read().bytes <= MAX_BYTES);
+        }
+        assert!(!log.is_current(&key("http://a/elsewhere"), &elsewhere));
+        log.retire(log.head());
+        assert_eq!((log.pending(), log.rules.read().bytes), (0, 0));
     }
 }

@@ -10,8 +10,8 @@ use crate::edge::EdgeInner;
 
 /// Objects looked at before other tasks get their turn.
 const BATCH: usize = 256;
-/// How long a sweep waits for fills that began before its rules.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two passes: rules that come meanwhile, and fills that end, share the next.
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 pub(crate) struct Sweeper {
@@ -24,49 +24,106 @@ pub(crate) fn start(edge: &Arc<EdgeInner>) {
         return;
     };
     if !edge.sweeper.running.swap(true, Ordering::AcqRel) {
-        let running = Running(Arc::downgrade(edge));
-        runtime.spawn(async move { sweep(&running.0).await });
+        runtime.spawn(sweep(Running { edge: Arc::downgrade(edge), done: false }));
     }
 }
 
 /// Starts a sweep that could not be started where the invalidation was made, outside the runtime.
 pub(crate) fn start_if_pending(edge: &Arc<EdgeInner>) {
-    if edge.log.pending() > 0 {
+    if edge.log.is_pending() {
         start(edge);
     }
 }
 
-/// Dropped when the task ends, however it ends.
-struct Running(Weak<EdgeInner>);
+/// Dropped when the task ends. `done` if the task has said so itself, since the next may be running by then.
+struct Running {
+    edge: Weak<EdgeInner>,
+    done: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(edge) = self.0.upgrade() {
+        if !self.done
+            && let Some(edge) = self.edge.upgrade()
+        {
             edge.sweeper.running.store(false, Ordering::Release);
         }
     }
 }
 
-async fn sweep(edge: &Weak<EdgeInner>) {
-    while let Some(edge) = edge.upgrade() {
-        let number = edge.log.head();
-        // Looked at before the objects: a fill that ends after this published under rules that are still in force.
-        let quiet = edge.log.is_quiet_before(number);
-        for (at, key) in edge.store.keys().enumerate() {
-            edge.store.sweep(&key, &edge.log);
-            if at % BATCH == BATCH - 1 {
-                tokio::task::yield_now().await;
-            }
+async fn sweep(mut running: Running) {
+    let mut seen = None;
+    while let Some(edge) = running.edge.upgrade() {
+        // Looked at before the objects: a fill that ends after this published under rules that stay in force.
+        let settled = edge.log.settled();
+        let head = edge.log.head();
+        // While a fill lasts and no rule comes, there is nothing new to do.
+        if seen != Some((settled, head)) {
+            pass(&edge).await;
+            edge.log.retire(settled);
+            seen = Some((settled, head));
         }
-        edge.memos.sweep(&edge.log);
-        if quiet {
-            edge.log.retire(number);
-            if edge.log.head() == number {
-                return;
-            }
-        } else {
-            drop(edge);
-            tokio::time::sleep(PATIENCE).await;
+        if settled == head && stops(&edge) {
+            running.done = true;
+            return;
         }
+        drop(edge);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Takes out what is invalidated now.
+async fn pass(edge: &EdgeInner) {
+    for (at, key) in edge.store.keys().enumerate() {
+        edge.store.sweep(&key, &edge.log);
+        if at % BATCH == BATCH - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    edge.memos.sweep(&edge.log);
+}
+
+/// Stops the sweeper, unless rules have come.
+fn stops(edge: &EdgeInner) -> bool {
+    // A swap, not a store: it sees the rule of whoever found the sweeper running before it.
+    edge.sweeper.running.swap(false, Ordering::AcqRel);
+    // If they have, this one goes on, or another was started for them.
+    !edge.log.is_pending() || edge.sweeper.running.swap(true, Ordering::AcqRel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::Edge;
+    use crate::invalidation::Scope;
+
+    #[tokio::test(start_paused = true)]
+    async fn rules_retire_though_fills_overlap_without_end() {
+        let edge = Edge::builder().build().unwrap();
+        let log = &edge.0.log;
+        let mut running = log.register();
+        for n in 0..100 {
+            edge.invalidate([Scope::path(&format!("/{n}"), None)]);
+            // The next begins before the last has ended.
+            running = log.register();
+            tokio::time::sleep(PAUSE * 2).await;
+        }
+        assert!(log.pending() < 5, "{}", log.pending());
+        drop(running);
+        tokio::time::sleep(PAUSE * 2).await;
+        assert_eq!(log.pending(), 0);
+        assert!(!edge.0.sweeper.running.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rule_made_outside_the_runtime_is_swept_with_the_next_fill() {
+        let edge = Edge::builder().build().unwrap();
+        edge.0.log.append([Scope::All]);
+        start_if_pending(&edge.0);
+        assert!(edge.0.sweeper.running.load(Ordering::Relaxed));
+        tokio::time::sleep(PAUSE * 2).await;
+        assert!(!edge.0.log.is_pending() && !edge.0.sweeper.running.load(Ordering::Relaxed));
+        start_if_pending(&edge.0);
+        assert!(!edge.0.sweeper.running.load(Ordering::Relaxed));
     }
 }

@@ -37,12 +37,20 @@ const CUSTOM: u8 = 4;
 const VARIANT: u8 = 5;
 
 /// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
-static EFFECTIVE_URI: [HeaderName; 5] = [
+static EFFECTIVE_URI: [HeaderName; 13] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-server"),
     HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-protocol"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-ssl"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-scheme"),
+    HeaderName::from_static("x-url-scheme"),
+    HeaderName::from_static("front-end-https"),
 ];
 
 impl KeyBuf {
@@ -249,7 +257,7 @@ mod tests {
 
     fn key_with(policy: &KeyPolicy, uri: &str, headers: &[(&str, &str)]) -> Vec<u8> {
         let parts = parts(uri, headers);
-        let facts = Facts::read(&parts.method, &parts.headers);
+        let facts = Facts::read(&parts.headers);
         KeyBuf::new(&parts, &facts, policy, false).unwrap().as_bytes().to_vec()
     }
 
@@ -328,7 +336,7 @@ mod tests {
     fn a_custom_key_can_bypass() {
         let policy = KeyPolicy { custom: Some(CustomKey::new(|_| None)), ..KeyPolicy::default() };
         let parts = parts("http://h/", &[]);
-        let facts = Facts::read(&parts.method, &parts.headers);
+        let facts = Facts::read(&parts.headers);
         assert_eq!(KeyBuf::new(&parts, &facts, &policy, false).unwrap_err(), NoKey::Bypass);
     }
 }

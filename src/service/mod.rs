@@ -72,7 +72,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let facts = Facts::read(request.method(), request.headers());
+        let facts = Facts::read(request.headers());
         match facts.class(request.method()) {
             Class::Read => self.read(request, facts),
             Class::Write => self.write(request, facts),

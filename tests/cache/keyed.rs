@@ -194,6 +194,10 @@ async fn forwarding_fields_that_change_the_target_are_keyed() {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-port", "8443"),
         ("x-forwarded-prefix", "/evil"),
+        ("x-forwarded-server", "evil.example"),
+        ("x-forwarded-scheme", "nothttps"),
+        ("x-forwarded-protocol", "ssl"),
+        ("x-forwarded-ssl", "on"),
         ("forwarded", "for=1.2.3.4;host=evil.example"),
         ("forwarded", "for=1.2.3.4, proto=https"),
         ("forwarded", "for=\"a;host=evil.example\""),
@@ -205,6 +209,13 @@ async fn forwarding_fields_that_change_the_target_are_keyed() {
         // The one who set it is told apart, too, when the connection is to hide it.
         let hidden = world.get_with("/a", &[("connection", name), (name, value)]).await;
         assert!(hidden.text().contains(value), "{name}: {value}");
+    }
+    for (name, value) in
+        [("x-host", "evil.example"), ("x-scheme", "x"), ("x-url-scheme", "x"), ("front-end-https", "on")]
+    {
+        let world = World::new(mirror());
+        assert!(world.get_with("/a", &[(name, value)]).await.text().contains(value), "{name}");
+        assert!(!world.get("/a").await.is_hit(), "{name}");
     }
     // The viewer's address does not change the target, and keys nothing.
     let world = World::new(mirror());
