@@ -21,6 +21,7 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::preconditions::{self, Verdict};
 use crate::semantics::range::{self, Selection};
+use crate::signature::{self, Signature};
 use crate::store::Head;
 
 /// What of a request shapes its answer.
@@ -51,10 +52,10 @@ pub(crate) fn shared<R>(
         preconditions::not_modified_fields(&mut headers);
         // The viewer did not ask for the body, but the next one may.
         let_run(&source);
-        (StatusCode::NOT_MODIFIED, Body::empty())
+        (StatusCode::NOT_MODIFIED, Body::absent())
     } else if *view.method == Method::HEAD {
         let_run(&source);
-        (head.status, Body::empty())
+        (head.status, Body::absent())
     } else if facts.range
         && head.status == StatusCode::OK
         && let Some(length) = length
@@ -101,14 +102,17 @@ fn fields(
 ) -> HeaderMap {
     let mut headers = head.headers.clone();
     let age = head.age(now).as_secs();
+    let signature = head
+        .last_signature
+        .get(age, outcome, || Signature::spell(&edge.name, head.upstream_status.as_ref(), outcome, age));
     if age == 0 && !outcome.is_hit() && !outcome.collapsed {
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
     } else if let Some(value) = headers.get_mut(AGE) {
-        *value = number(age);
+        *value = signature.age;
     }
     if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = status(edge, head.upstream_status.as_ref(), outcome);
+        *value = signature.status;
     }
     drop_targeted(&mut headers, policy);
     headers
@@ -136,7 +140,7 @@ where
     {
         preconditions::not_modified_fields(&mut parts.headers);
         parts.status = StatusCode::NOT_MODIFIED;
-        Response::from_parts(parts, Body::empty())
+        Response::from_parts(parts, Body::absent())
     } else if let (true, Some(length)) = (view.facts.range && *view.method == Method::GET, length) {
         match range::select(view.headers, &parts.headers, length, 1) {
             Selection::Whole => Response::from_parts(parts, Body::origin(body)),
@@ -186,7 +190,7 @@ fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<
     for field in &policy.tags.0 {
         response.headers_mut().remove(&field.name);
     }
-    response.headers_mut().append(CACHE_STATUS, status(edge, None, &outcome));
+    response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
     response.extensions_mut().insert(outcome);
 }
 
@@ -204,7 +208,7 @@ fn drop_targeted(headers: &mut HeaderMap, policy: &CachePolicy) {
 pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -> Response<Body<R>> {
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CACHE_STATUS, status(edge, None, &outcome));
+    headers.insert(CACHE_STATUS, status(edge, &outcome));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     let text = match code {
         StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
@@ -266,19 +270,9 @@ fn partial<R>(
     Body::multipart(source, pieces, framed.length)
 }
 
-/// Like `HeaderValue::from`, at one allocation instead of two.
-fn number(number: u64) -> HeaderValue {
-    HeaderValue::from_str(itoa::Buffer::new().format(number)).expect("digits")
-}
-
-/// The value of `Cache-Status`: the upstream's members, then the edge's own (RFC 9211 §2).
-fn status(edge: &EdgeInner, upstream: Option<&HeaderValue>, outcome: &Outcome) -> HeaderValue {
+/// The value of `Cache-Status` in an answer that is not shared.
+fn status(edge: &EdgeInner, outcome: &Outcome) -> HeaderValue {
     let mut value = SmallVec::<[u8; 128]>::new();
-    if let Some(upstream) = upstream {
-        value.extend_from_slice(upstream.as_bytes());
-        value.extend_from_slice(b", ");
-    }
-    value.extend_from_slice(edge.name.as_bytes());
-    outcome.spell(|text| value.extend_from_slice(text.as_bytes()));
+    signature::spell_status(&edge.name, None, outcome, |bytes| value.extend_from_slice(bytes));
     HeaderValue::from_bytes(&value).expect("a name checked when the edge was built, and tokens")
 }

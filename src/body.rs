@@ -29,6 +29,8 @@ pin_project! {
     enum Inner<R> {
         // Nothing, or what fits in one frame.
         Once { bytes: Option<Bytes> },
+        // Nothing, where another answer would have something.
+        Absent,
         // One run of bytes of a source.
         Run { source: Source, range: Range<u64>, known: bool },
         // Runs of bytes, each with an opening before it, and a closing.
@@ -69,6 +71,12 @@ impl Source {
 impl<R> Body<R> {
     pub(crate) fn empty() -> Self {
         Self { inner: Inner::Once { bytes: None } }
+    }
+
+    /// The body of a 304 or an answer to HEAD. It says nothing about a length, lest a server make a `Content-Length` of it,
+    /// which would be taken for that of the answer to a GET (RFC 9110 §8.6).
+    pub(crate) fn absent() -> Self {
+        Self { inner: Inner::Absent }
     }
 
     pub(crate) fn full(bytes: Bytes) -> Self {
@@ -117,6 +125,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.project().inner.project() {
             InnerProj::Once { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            InnerProj::Absent => Poll::Ready(None),
             InnerProj::Run { source, range, known } => poll_run(source, range, *known, cx),
             InnerProj::Multipart { source, parts, left } => {
                 let frame = ready!(poll_part(source, parts, cx));
@@ -159,6 +168,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Once { bytes } => bytes.is_none(),
+            Inner::Absent => true,
             Inner::Run { range, known, .. } => *known && range.is_empty(),
             Inner::Multipart { parts, .. } => parts.is_empty(),
             Inner::Origin { body } => body.is_end_stream(),
@@ -171,7 +181,7 @@ where
             Inner::Once { bytes } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Inner::Run { known: false, .. } => SizeHint::default(),
+            Inner::Absent | Inner::Run { known: false, .. } => SizeHint::default(),
             Inner::Run { range, .. } => SizeHint::with_exact(range.end.saturating_sub(range.start)),
             Inner::Multipart { left, .. } | Inner::Cut { left, .. } => SizeHint::with_exact(*left),
             Inner::Origin { body } => body.size_hint(),
@@ -224,6 +234,7 @@ impl<R> fmt::Debug for Body<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.inner {
             Inner::Once { .. } => "Body::Once",
+            Inner::Absent => "Body::Absent",
             Inner::Run { .. } => "Body::Run",
             Inner::Multipart { .. } => "Body::Multipart",
             Inner::Origin { .. } => "Body::Origin",

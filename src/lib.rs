@@ -44,6 +44,8 @@
 //!   around the outermost router, or give each an edge of its own.
 //! - **Hop-by-hop fields** are the business of what sits on the connection: a client used as an origin takes them out with
 //!   [`semantics::headers::strip_hop_by_hop`], as the `upstream` example does.
+//! - **A request's extensions** go to the origin with it, so hyper's callback for interim answers (1xx) works: for the request
+//!   that asks the origin, not for those that share its answer. A refresh in the background may call it after the answer.
 //!
 //! # Map
 //!
@@ -81,6 +83,7 @@ mod policy;
 mod request;
 pub mod semantics;
 mod service;
+mod signature;
 mod store;
 mod sync;
 

@@ -70,8 +70,10 @@ impl EdgeInner {
         };
         let stored = match slot.select(query.key.as_bytes(), query.headers, &self.log) {
             Selected::Variant(stored) => stored,
-            Selected::Other(others) => {
+            Selected::Other(mut others) => {
                 let vary = others.first().map(|newest| newest.head.vary.clone());
+                // The origin is asked which of them is for this request, too. A part would be no answer.
+                others.retain(|other| other.is_whole());
                 return ask(query, Ask { others, ..Ask::about_nothing(ForwardReason::VaryMiss, vary) });
             }
             Selected::Nothing => return ask(query, Ask::about_nothing(ForwardReason::UriMiss, None)),
@@ -80,7 +82,14 @@ impl EdgeInner {
         if !stored.is_whole() && !covers(query, &stored) {
             return ask(query, Ask::about_nothing(ForwardReason::Partial, Some(head.vary.clone())));
         }
-        let use_ = match reuse::reuse(&head.terms, stored.age(now), query.control) {
+        let reuse = match reuse::reuse(&head.terms, stored.age(now), query.control) {
+            // In the background the whole would be fetched, which is too large to be stored.
+            Reuse::Stale(StaleUse::WhileRevalidate) if !stored.is_whole() => {
+                Reuse::Validate(ForwardReason::Stale)
+            }
+            reuse => reuse,
+        };
+        let use_ = match reuse {
             Reuse::Fresh => Use::Fresh,
             Reuse::Stale(StaleUse::WhileRevalidate) => {
                 Use::Stale { detail: Detail::StaleWhileRevalidate, refresh: stored.put_off_by(now).is_none() }

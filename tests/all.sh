@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# No step takes longer, with nothing built yet and on two cores: one that does hangs.
+limit=20m
 started=$SECONDS
 steps=0
 
@@ -25,6 +27,14 @@ step() {
     fi
     printf '<== %s: ok, %d s\n' "$name" $((SECONDS - from))
     steps=$((steps + 1))
+}
+
+# Runs a command, and ends it, and all it started, when the limit is over or the run is interrupted.
+within_limit() {
+    timeout --kill-after=10 "$limit" "$@" &
+    local command=$!
+    trap 'kill "$command"; exit 1' INT TERM
+    wait "$command"
 }
 
 as_root() {
@@ -48,6 +58,8 @@ install_missing() {
 cc gcc
 curl curl
 nginx nginx
+node nodejs
+npm npm
 NEEDED
     if ((${#packages[@]} == 0)); then
         echo "nothing is missing"
@@ -70,18 +82,31 @@ NEEDED
         apt-get install -y -qq --no-install-recommends "${packages[@]}" libc6-dev
 }
 
+# The public suite against the edge server, every answer as expected.json has it, and the page that says so up to date.
+conformance() {
+    within_limit cargo build --release --locked -p edge-server
+    local edge
+    edge=$(realpath "${CARGO_TARGET_DIR:-target}/release/edge-server")
+    cd tests/conformance
+    [[ -d node_modules ]] || within_limit npm ci --ignore-scripts --no-audit --no-fund
+    within_limit node run.mjs --edge "$edge"
+    within_limit node report.mjs --check
+}
+
 export PATH="$PATH:/usr/sbin:/sbin" # nginx is there, and not in every user's path
 export RUST_BACKTRACE=1
 
 step "system packages" install_missing
-step "formatting" cargo fmt --all --check
-step "clippy, warnings denied" cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+step "formatting" within_limit cargo fmt --all --check
+step "clippy, warnings denied" \
+    within_limit cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 step "documentation, broken links denied" \
-    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
-step "tests" cargo test --workspace --locked
+    within_limit env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
+step "tests" within_limit cargo test --workspace --locked --no-fail-fast
 step "the rules against the RFCs, a million cases a property" \
-    env TOWER_EDGE_CASES=1000000 cargo test --release --locked --test oracle
+    within_limit env TOWER_EDGE_CASES=1000000 cargo test --release --locked --test oracle
 step "edge server in front of nginx" \
-    cargo test --release --locked -p edge-server --test nginx -- --ignored
+    within_limit cargo test --release --locked -p edge-server --test nginx -- --ignored
+step "conformance" conformance
 
 printf '\ntests/all.sh: %d steps passed in %d s\n' "$steps" $((SECONDS - started))

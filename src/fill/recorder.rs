@@ -24,10 +24,12 @@ use crate::semantics::headers;
 use crate::semantics::labels;
 use crate::semantics::range;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
+use crate::semantics::status::is_server_error;
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
 use crate::semantics::validation::{self, Freshens};
 use crate::semantics::vary::Vary;
+use crate::signature::LastSignature;
 use crate::store::{Blocks, Head, Stored, Uncacheable};
 
 /// What a head means.
@@ -59,8 +61,9 @@ pub(crate) struct Recorder {
     fill_key: KeyBuf,
     /// What is stored for the request.
     stored: Option<Arc<Stored>>,
-    /// What the request is conditional on: that, or what is stored for other requests of the key.
-    bases: Vec<Arc<Stored>>,
+    /// What the request is conditional on: that, or what is stored for other requests of the key. Only one response is
+    /// named, so that a 304 leaves no doubt which it is about, whatever fields it lacks.
+    base: Option<Arc<Stored>>,
     /// The request is for one range, and a 206 is what was asked for.
     ranged: bool,
     /// The part that the answer is.
@@ -78,23 +81,12 @@ impl Recorder {
         fill_key: KeyBuf,
     ) -> Self {
         let stamp = Stamp::new(lead.as_of());
-        Self {
-            lead,
-            edge,
-            policy,
-            key,
-            fill_key,
-            stored: None,
-            bases: Vec::new(),
-            ranged: false,
-            part: None,
-            stamp,
-        }
+        Self { lead, edge, policy, key, fill_key, stored: None, base: None, ranged: false, part: None, stamp }
     }
 
-    /// The request is about what is `stored`, and conditional on `bases`.
-    pub(crate) fn about(self, stored: Option<Arc<Stored>>, bases: Vec<Arc<Stored>>) -> Self {
-        Self { stored, bases, ..self }
+    /// The request is about what is `stored`, and conditional on `base`.
+    pub(crate) fn about(self, stored: Option<Arc<Stored>>, base: Option<Arc<Stored>>) -> Self {
+        Self { stored, base, ..self }
     }
 
     /// The request is for one range.
@@ -111,7 +103,7 @@ impl Recorder {
         length: Option<u64>,
         asked: Duration,
     ) -> Decision {
-        if status == StatusCode::NOT_MODIFIED && !self.bases.is_empty() {
+        if status == StatusCode::NOT_MODIFIED && self.base.is_some() {
             return self.not_modified(fields, sent, asked);
         }
         if status == StatusCode::PARTIAL_CONTENT && self.ranged {
@@ -119,6 +111,11 @@ impl Recorder {
                 Ok((head, own, part)) => Decision::SharePart(head, own, part),
                 Err(why) => Decision::NotStored(why),
             };
+        }
+        if self.ranged && status != StatusCode::OK {
+            // RFC 9110 §14.2: a 200 did not heed the range. What else comes may be about the range alone, like 416, and
+            // would be shown to those who ask for the whole.
+            return Decision::NotStored(NotStored::Partial);
         }
         match self.head(status, fields.clone(), sent, length, asked) {
             Ok((head, own)) => Decision::Share(head, own),
@@ -199,6 +196,7 @@ impl Recorder {
                 Reuse::Validate(_) | Reuse::Unsatisfiable
             ),
             order: self.lead.fill.order,
+            last_signature: LastSignature::default(),
         };
         Ok((head, own))
     }
@@ -233,27 +231,33 @@ impl Recorder {
 
     /// What a 304 makes fresh (RFC 9111 §4.3.4).
     fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
-        let verdict = |stored: &Arc<Stored>| validation::freshens(&stored.head.headers, fields);
-        let named = self.bases.iter().find(|base| verdict(base) == Freshens::Strong);
-        let Some(base) = named.or_else(|| self.bases.iter().find(|base| verdict(base) == Freshens::Weak))
-        else {
-            return match self.bases.as_slice() {
-                // The origin speaks of another response than the one it was asked about. That one is good for those
-                // who asked now, but nothing is known of its future.
-                [base] => Decision::Refreshed(Arc::clone(base), HeaderMap::new()),
-                _ => Decision::Unknown,
+        let Some(base) = &self.base else { return Decision::Unknown };
+        let verdict = validation::freshens(&base.head.headers, fields);
+        if verdict == Freshens::No {
+            // The origin speaks of another response than the one it was asked about. If that is this request's own, it is
+            // good for those who asked now, but nothing is known of its future.
+            return match &self.stored {
+                Some(stored) => Decision::Refreshed(Arc::clone(stored), HeaderMap::new()),
+                None => {
+                    // Asked about it again, the origin would say the same again.
+                    self.edge.store.remove(&self.key.to_key(), base);
+                    Decision::Unknown
+                }
             };
-        };
+        }
         match self.freshened(base, fields, sent, asked) {
             Ok((head, own)) => {
-                if verdict(base) == Freshens::Strong {
+                if verdict == Freshens::Strong {
                     self.freshen_others(base, fields, sent, asked);
                 }
                 let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
                 Decision::Refreshed(Arc::new(stored), own)
             }
-            Err(_) => {
-                self.edge.store.remove(&self.key.to_key(), base);
+            Err(why) => {
+                // RFC 9111 §3.5: what one viewer with credentials was told is no news of what others have.
+                if why != NotStored::Authorization {
+                    self.edge.store.remove(&self.key.to_key(), base);
+                }
                 Decision::Refreshed(Arc::clone(base), HeaderMap::new())
             }
         }
@@ -285,6 +289,7 @@ impl Recorder {
         let Some(slot) = self.edge.store.get(&self.key) else { return };
         for other in slot.variants() {
             if Arc::ptr_eq(other, base)
+                || !other.is_whole()
                 || !self.edge.log.is_current(other.subject(self.key.as_bytes()))
                 || validation::freshens(&other.head.headers, fields) != Freshens::Strong
             {
@@ -313,11 +318,18 @@ impl Recorder {
         if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
             return;
         }
-        if !validation::describes(&base.head.headers, &response.headers) {
-            self.edge.store.remove(&self.key.to_key(), &base);
-        } else if let Ok((head, _)) = self.freshened(&base, &response.headers, sent, asked) {
-            let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
-            self.publish(&Arc::new(stored));
+        let freshened = match validation::describes(&base.head.headers, &response.headers) {
+            true => self.freshened(&base, &response.headers, sent, asked),
+            false => Err(NotStored::Status),
+        };
+        match freshened {
+            Ok((head, _)) => {
+                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                self.publish(&Arc::new(stored));
+            }
+            Err(NotStored::Authorization) => {}
+            // The object is another by now, or is no longer to be stored.
+            Err(_) => self.edge.store.remove(&self.key.to_key(), &base),
         }
     }
 
@@ -332,6 +344,10 @@ impl Recorder {
         as_of: u64,
     ) -> Option<Arc<Head>> {
         self.stamp = Stamp::new(as_of);
+        // Another status is about the POST: a GET led by a 201 or a 303 would go astray.
+        if response.status != StatusCode::OK {
+            return None;
+        }
         let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
         (head.terms.source.is_explicit()).then(|| self.flow(head))
     }
@@ -366,7 +382,7 @@ impl Recorder {
     }
 
     pub(super) fn refreshed(&mut self, stored: &Arc<Stored>) {
-        let fresh = !self.bases.iter().any(|base| Arc::ptr_eq(base, stored));
+        let fresh = !self.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, stored));
         if fresh {
             self.edge.counters.refreshed();
             self.publish(stored);
@@ -381,10 +397,13 @@ impl Recorder {
 
     pub(super) fn not_stored(&mut self, why: NotStored, status: StatusCode) {
         // An error says nothing about the object: it stays, whether it may stand in for the error or not.
-        let refused = status.is_server_error() || self.policy.stale.error_statuses.contains(&status);
+        let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
+        // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
+        let beside = why == NotStored::Authorization
+            || self.ranged && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if refused {
             self.put_off_stored(Failure::Status(status));
-        } else {
+        } else if !beside {
             if let Some(base) = &self.stored {
                 // The origin has another answer now, which only is not for the store.
                 self.edge.store.remove(&self.key.to_key(), base);
@@ -409,6 +428,9 @@ impl Recorder {
     /// The body turned out too large to keep: the next ones need not find that out again.
     pub(super) fn too_large(&mut self) {
         if self.lead.retire() {
+            if let Some(base) = &self.stored {
+                self.edge.store.remove(&self.key.to_key(), base);
+            }
             self.note_uncacheable(Uncacheable::TooLarge);
             self.edge.counters.not_stored(NotStored::BodyTooLarge);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::shared::{Fill, Participant};
+use super::shared::{Fill, Participant, Unshared};
 use crate::invalidation::{Log, Registration, Stamp};
 use crate::key::{CacheKey, KeyBuf};
 use crate::semantics::directives::RequestCacheControl;
@@ -170,9 +170,13 @@ impl Lead {
         self.fill.participate()
     }
 
-    /// There is a stored response after all: whoever joined meanwhile has it.
+    /// There is a stored response after all: whoever joined meanwhile has it, unless it is the part that the leader
+    /// asked for, which need not be theirs.
     pub(crate) fn found(self, stored: Arc<Stored>) {
-        self.fill.answer_stored(stored);
+        match stored.is_whole() {
+            true => self.fill.answer_stored(stored),
+            false => self.fill.unshared(Unshared::Private),
+        }
     }
 
     pub(crate) fn as_of(&self) -> u64 {
@@ -203,5 +207,26 @@ impl Drop for Lead {
         self.leave_registry();
         self.fill.abort();
         self.registry.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fill::Answer;
+    use crate::store::test_support::{key, stored};
+
+    #[tokio::test]
+    async fn a_part_that_was_found_is_for_the_one_who_asked_for_it() {
+        let fills = Arc::new(Registry::new(Arc::default(), 8));
+        let whole = stored(0, 4);
+        let part = Stored::part(Arc::clone(&whole.head), whole.body.clone(), 0, 8, 0);
+        for (found, is_shared) in [(whole, true), (Arc::new(part), false)] {
+            let key = key("http://a/");
+            let Turn::Lead(lead) = fills.join_or_lead(&key, &Wish::default()) else { panic!() };
+            let Turn::Follow(follower) = fills.join_or_lead(&key, &Wish::default()) else { panic!() };
+            lead.found(found);
+            assert_eq!(matches!(follower.answer().await, Answer::Stored(_)), is_shared);
+        }
     }
 }

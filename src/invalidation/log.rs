@@ -9,6 +9,8 @@
 //! 2. Before it publishes, and again after, it asks whether a rule later than `p` matches; if so its object goes.
 //! 3. A rule appended between 2's last look and the end of the registration is still in the log for every reader, since
 //!    a rule retires only when no fill registered before it is left *and* a sweep that began after that has ended.
+//! 4. Whoever took an object from the store before the sweep and asks about it after the rule retired finds that the
+//!    object was last checked before the last retired rule, and must not use it: what the sweep left was checked by it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -157,9 +159,11 @@ impl Log {
         Registration { log: Arc::clone(self), as_of }
     }
 
-    /// Whether no fill that began before rule `number` is still running.
-    pub(crate) fn is_quiet_before(&self, number: u64) -> bool {
-        self.running.lock().first_key_value().is_none_or(|(oldest, _)| *oldest >= number)
+    /// The last rule that no running fill began before: under the rules up to it nothing more is published.
+    pub(crate) fn settled(&self) -> u64 {
+        let running = self.running.lock();
+        // Read under the lock: who registers later does so at this position or behind it.
+        running.first_key_value().map_or_else(|| self.head(), |(oldest, _)| *oldest)
     }
 
     /// Forgets the rules up to `number`, which have been applied to everything stored.
@@ -167,9 +171,14 @@ impl Log {
         self.rules.write().retire(number);
     }
 
-    /// How many rules are waiting for a sweep.
+    #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
         self.rules.read().len()
+    }
+
+    /// Whether rules are waiting for a sweep.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.rules.read().retired() < self.head()
     }
 }
 
@@ -200,7 +209,7 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::MAX_RULES;
+    use super::super::rules::{MAX_BYTES, MAX_RULES};
     use super::*;
     use crate::key::KeyBuf;
 
@@ -257,14 +266,31 @@ mod tests {
     fn rules_wait_for_the_fills_that_began_before_them() {
         let log = Arc::new(Log::default());
         let early = log.register();
-        let rule = log.append([path("/x")], None);
+        let first = log.append([path("/x")], None);
         let late = log.register();
-        assert!(!log.is_quiet_before(rule));
+        let second = log.append([path("/y")], None);
+        assert_eq!(log.settled(), 0);
         drop(early);
-        assert!(log.is_quiet_before(rule));
+        assert_eq!((log.settled(), late.as_of()), (first, first), "later fills do not keep earlier rules");
+        log.retire(first);
+        assert!(log.is_pending());
+        drop(late);
+        assert_eq!(log.settled(), second);
+        log.retire(second);
+        assert!(!log.is_pending());
+    }
+
+    #[test]
+    fn what_was_taken_before_a_sweep_is_not_current_after_it() {
+        let log = Log::default();
+        let (x, y) = (key("http://a/x"), key("http://a/y"));
+        let (taken, swept) = (Stamp::new(0), Stamp::new(0));
+        let rule = log.append([Scope::Uri(x.clone())], None);
+        assert!(log.is_current(subject(&y, &swept)));
         log.retire(rule);
-        assert_eq!(log.pending(), 0);
-        assert_eq!(late.as_of(), rule);
+        assert!(!log.is_current(subject(&x, &taken)));
+        assert!(log.is_current(subject(&y, &swept)));
+        assert!(log.is_current(subject(&x, &Stamp::new(rule))));
     }
 
     #[test]
@@ -276,6 +302,20 @@ mod tests {
         }
         assert_eq!(log.pending(), 0);
         assert!(!log.is_current(subject(&key("http://a/elsewhere"), &elsewhere)));
+    }
+
+    #[test]
+    fn long_paths_become_one_rule_for_everything_too() {
+        let log = Log::default();
+        let elsewhere = Stamp::new(0);
+        let name = "x".repeat(30_000);
+        for n in 0..2 * MAX_BYTES / name.len() {
+            log.append([path(&format!("/{n}/{name}")), path("/same")], None);
+            assert!(log.rules.read().bytes() <= MAX_BYTES);
+        }
+        assert!(!log.is_current(subject(&key("http://a/elsewhere"), &elsewhere)));
+        log.retire(log.head());
+        assert_eq!((log.pending(), log.rules.read().bytes()), (0, 0));
     }
 
     #[test]

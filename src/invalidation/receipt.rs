@@ -164,12 +164,12 @@ impl History {
         })
     }
 
-    /// The receipts in progress up to rule `number`, by their rules' numbers.
-    pub(super) fn open_until(&self, number: u64) -> Vec<(u64, Receipt)> {
+    /// The receipts in progress, by their rules' numbers.
+    pub(super) fn open(&self) -> Vec<(u64, Receipt)> {
         let receipts = self.receipts.lock();
         receipts
             .iter()
-            .filter(|receipt| receipt.0.number <= number && receipt.state() == InvalidationState::InProgress)
+            .filter(|receipt| receipt.state() == InvalidationState::InProgress)
             .map(|receipt| (receipt.0.number, receipt.clone()))
             .collect()
     }

@@ -7,6 +7,8 @@ use crate::key::{KeyBuf, authority_part, path_and_query, path_part, uri_part};
 
 /// More rules than this cannot be pending; the log then falls back to invalidating everything.
 pub(super) const MAX_RULES: usize = 65_536;
+/// Nor may what they are about take more than this many bytes: who writes chooses how long a path is.
+pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Prefixes are tried one by one, so fewer of them may wait.
 const MAX_PREFIXES: usize = 256;
 
@@ -88,10 +90,26 @@ pub(super) struct Rules {
     /// The last rule about any label, for objects whose labels are not known yet.
     any_label: Last,
     all: Last,
+    /// The last rule that retired.
+    retired: u64,
+    /// Bytes of the scopes.
+    bytes: usize,
+}
+
+impl Scope {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Uri(bytes) | Self::Path(bytes) | Self::Label(bytes) => bytes.len(),
+            Self::Prefix(prefix) => prefix.text.len(),
+            Self::All => 0,
+        }
+    }
 }
 
 impl Rules {
     pub(super) fn add(&mut self, scope: Scope, number: u64, soft: Option<Duration>) {
+        // What is named again is counted again, until the next retirement counts anew.
+        self.bytes += scope.bytes();
         let last = match scope {
             Scope::Uri(uri) => self.uris.entry(uri).or_default(),
             Scope::Path(path) => self.paths.entry(path).or_default(),
@@ -109,14 +127,16 @@ impl Rules {
             }
         };
         last.note(number, soft);
-        if self.len() > MAX_RULES || self.prefixes.len() > MAX_PREFIXES {
-            *self = Self { all: Last { hard: number, ..self.all }, ..Self::default() };
+        if self.len() > MAX_RULES || self.prefixes.len() > MAX_PREFIXES || self.bytes > MAX_BYTES {
+            *self = Self { all: Last { hard: number, ..self.all }, retired: self.retired, ..Self::default() };
         }
     }
 
     /// The rule later than `since` that takes something away.
     pub(super) fn hard(&self, key: &[u8], labels: Option<&[Box<[u8]>]>, since: u64) -> Option<u64> {
-        self.last(key, labels, |last| last.hard).map(|last| last.hard).filter(|number| *number > since)
+        let last = self.last(key, labels, |last| last.hard).map_or(0, |last| last.hard);
+        // What was last checked before rules that are gone was out of the store when they were applied to it.
+        Some(last.max(self.retired)).filter(|number| *number > since)
     }
 
     /// The rule later than `since` that makes something stale, and when it came.
@@ -160,6 +180,19 @@ impl Rules {
         self.labels.retain(|_, last| last.number() > number);
         self.prefixes.retain(|(_, last)| last.number() > number);
         // Nothing grows with `all` and `any_label`, so they stay.
+        self.retired = self.retired.max(number);
+        let maps = [&self.uris, &self.paths, &self.labels];
+        self.bytes = maps.into_iter().flat_map(HashMap::keys).map(|scope| scope.len()).sum();
+        self.bytes += self.prefixes.iter().map(|(prefix, _)| prefix.text.len()).sum::<usize>();
+    }
+
+    pub(super) fn retired(&self) -> u64 {
+        self.retired
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn len(&self) -> usize {

@@ -10,7 +10,7 @@ use super::NoKey;
 pub(super) struct Target<'a> {
     pub(super) https: bool,
     /// Not yet in lower case.
-    pub(super) host: &'a str,
+    pub(super) host: &'a [u8],
     /// `None` for the scheme's default.
     pub(super) port: Option<u16>,
 }
@@ -28,11 +28,11 @@ impl<'a> Target<'a> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (None, _) => None,
-            (Some(host), None) => Some(Self::parse(host.to_str().map_err(|_| NoKey::NotCanonical)?, https)?),
+            (Some(host), None) => Some(Self::parse(host.as_bytes(), https)?),
             (Some(_), Some(_)) => return Err(NoKey::NotCanonical),
         };
         let authority = match uri.authority() {
-            Some(authority) => Some(Self::parse(authority.as_str(), https)?),
+            Some(authority) => Some(Self::parse(authority.as_str().as_bytes(), https)?),
             None => None,
         };
         match (authority, host) {
@@ -42,15 +42,9 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn parse(authority: &'a str, https: bool) -> Result<Self, NoKey> {
+    fn parse(authority: &'a [u8], https: bool) -> Result<Self, NoKey> {
         let (host, port) = split_port(authority).ok_or(NoKey::NotCanonical)?;
-        let bracketed = host.starts_with('[');
-        let valid = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => true,
-            b'[' | b']' | b':' => bracketed,
-            _ => false,
-        };
-        if host.is_empty() || !host.bytes().all(valid) {
+        if host.is_empty() {
             return Err(NoKey::NotCanonical);
         }
         let default = if https { 443 } else { 80 };
@@ -62,22 +56,34 @@ impl<'a> Target<'a> {
     }
 }
 
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let host_end = match authority.strip_prefix('[') {
-        Some(rest) => rest.find(']')? + 2,
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    let (host, rest) = authority.split_at_checked(host_end)?;
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Some((host, None)),
-        None => None,
-        // An empty port is the default one (RFC 3986 §3.2.3).
-        Some("") => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some((host, Some(port.parse().ok()?)))
+/// The host and what follows it; `None` if it is not a host with or without a port.
+fn split_port(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let host_end = match authority {
+        [b'[', literal @ ..] => {
+            let end = literal.iter().position(|&byte| !is_name_byte(byte) && !matches!(byte, b'[' | b':'))?;
+            (literal[end] == b']').then_some(end + 2)?
         }
-        Some(_) => None,
+        _ => authority.iter().position(|&byte| !is_name_byte(byte)).unwrap_or(authority.len()),
+    };
+    let (host, rest) = authority.split_at(host_end);
+    match rest {
+        // An empty port is the default one (RFC 3986 §3.2.3).
+        [] | [b':'] => Some((host, None)),
+        [b':', digits @ ..] => Some((host, Some(port(digits)?))),
+        _ => None,
     }
+}
+
+/// Of a name or an IPv4 address. Any other byte ends the host, and only a port may come after it.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn port(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0u16, |port, digit| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        port.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 #[cfg(test)]
@@ -90,7 +96,8 @@ mod tests {
         for host in hosts {
             headers.append(HOST, host.parse().unwrap());
         }
-        Target::of(&uri, &headers, false).map(|t| (t.https, t.host.to_ascii_lowercase(), t.port))
+        Target::of(&uri, &headers, false)
+            .map(|t| (t.https, String::from_utf8(t.host.to_ascii_lowercase()).unwrap(), t.port))
     }
 
     #[test]
@@ -121,11 +128,13 @@ mod tests {
             ("http://a.example/x", &["b.example"]),
             ("http://a.example/x", &["a.example:81"]),
             ("/x", &["a.example:port"]),
+            ("/x", &["a.example:65536"]),
             ("/x", &["a.example:99999"]),
             ("/x", &["a.example:+80"]),
             ("/x", &["user@a.example"]),
             ("/x", &["a.example/evil"]),
             ("/x", &["a.example, b.example"]),
+            ("/x", &["["]),
             ("/x", &["[::1"]),
             ("/x", &["[::1]x"]),
             ("ftp://a.example/x", &[]),

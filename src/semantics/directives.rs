@@ -88,7 +88,8 @@ impl ResponseCacheControl {
             } else if is("must-understand") {
                 control.must_understand |= argument == Argument::None;
             } else if is("immutable") {
-                control.immutable |= argument == Argument::None;
+                // RFC 8246 §2: an argument has no meaning.
+                control.immutable = true;
             } else if is("stale-while-revalidate") {
                 at_most(&mut control.stale_while_revalidate, argument.seconds());
             } else if is("stale-if-error") {
@@ -434,10 +435,11 @@ mod tests {
 
     #[test]
     fn flags_that_permit_must_be_spelt_right() {
-        let control = response(&["public=1, must-understand=1, immutable=x"]);
+        let control = response(&["public=1, must-understand=1"]);
         assert_eq!(control, ResponseCacheControl::default());
         let control = response(&["PUBLIC, Must-Understand, immutable"]);
         assert!(control.public && control.must_understand && control.immutable);
+        assert!(response(&["immutable=x"]).immutable);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 pub use super::date::parse_date;
 use super::directives::{Fields, ResponseCacheControl, delta_seconds};
-use super::status::heuristically_cacheable;
+use super::status::{heuristically_cacheable, is_server_error};
 use crate::policy::CachePolicy;
 
 /// RFC 9111 §1.2.2: times on the wire stop here.
@@ -85,7 +85,7 @@ pub fn terms(
     // RFC 9111 §5.2.2.10: s-maxage implies proxy-revalidate. A window the same response names is the more exact
     // statement and holds all the same; the policy's windows do not. Nor do they hold for an error answer, which
     // would stand in for an error.
-    let by_policy = control.s_maxage.is_none() && !status.is_server_error();
+    let by_policy = control.s_maxage.is_none() && !is_server_error(status);
     let window = |named: Option<Duration>, policy: Duration| match named {
         _ if forbidden => Duration::ZERO,
         Some(named) => named,
@@ -190,7 +190,7 @@ fn stated_lifetime(
 /// Whether [`Ttl::default`](crate::Ttl::default) is for answers like this one: what RFC 9110 §15.1 lets a cache keep
 /// on its own account, except errors, which have [`CachePolicy::error_ttl`].
 fn takes_default(status: StatusCode, control: &ResponseCacheControl) -> bool {
-    let error = status.is_client_error() || status.is_server_error();
+    let error = status.is_client_error() || is_server_error(status);
     !error && (control.public || heuristically_cacheable(status))
 }
 
@@ -444,6 +444,7 @@ mod tests {
             (200, "s-maxage=9, stale-if-error=7", [0, 7, 7], true),
             (503, "max-age=9", [0, 0, 0], false),
             (503, "max-age=9, stale-if-error=7", [0, 7, 7], false),
+            (999, "max-age=9", [0, 0, 0], false),
         ];
         for (status, value, windows, forbidden) in table {
             let terms = with(*status, &[("cache-control", value)], &policy, at_once());

@@ -30,7 +30,7 @@ pub mod normal;
 pub mod preconditions;
 pub mod range;
 pub mod reuse;
-mod status;
+pub(crate) mod status;
 pub mod storable;
 pub mod targeted;
 pub mod validation;

@@ -41,8 +41,8 @@ pub enum Failure {
 
 /// Decides what a stored response of this `age` is good for.
 ///
-/// `immutable` plays no part: RFC 8246 §2 asks it of the cache that belongs to the viewer, and one that asks for
-/// validation all the same is obeyed.
+/// `immutable` plays no part: a fresh response is validated only where the request asks for it, and RFC 8246 §2.1 leaves
+/// that to the viewer's cache, which knows of the directive.
 pub fn reuse(terms: &Terms, age: Duration, request: &RequestCacheControl) -> Reuse {
     let fresh = terms.is_fresh(age);
     if accepts_age(terms, age, request) {

@@ -61,7 +61,7 @@ pub enum NotStored {
 /// # Errors
 /// The first reason found against it.
 pub fn storable(exchange: &Exchange<'_>) -> Result<(), NotStored> {
-    // RFC 9110 §9.3.3 would allow for POST, with explicit freshness and its own URI in Content-Location.
+    // What a POST may give to later GETs (RFC 9110 §9.3.3) comes here as the answer to a GET.
     if *exchange.method != Method::GET {
         return Err(NotStored::Method);
     }
@@ -93,7 +93,7 @@ fn named(control: &ResponseCacheControl) -> impl Iterator<Item = &HeaderName> {
 fn status_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let (status, control) = (exchange.status, exchange.control);
     // RFC 9111 §3: final statuses only, and 206 and 304 only by a cache that knows what to do with them. A 206 nobody
-    // asked for and a 304 to a request without conditions are faults of the origin. RFC 9110 §15: what is out of range is taken for a 5xx.
+    // asked for and a 304 to a request without conditions are faults of the origin.
     match status.as_u16() {
         206 => return Err(NotStored::Partial),
         ..200 | 304 => return Err(NotStored::Status),

@@ -66,37 +66,6 @@ pub fn make_conditional(stored: &HeaderMap, request: &mut HeaderMap) -> bool {
     conditional
 }
 
-/// Puts an `If-None-Match` with the strong entity tags of several stored responses into a fill's request: none of them
-/// is known to be for that request, and a 304 says which one is (RFC 9111 §4.3.1). Returns which were named.
-pub fn make_conditional_on_any<'a>(
-    stored: impl IntoIterator<Item = &'a HeaderMap>,
-    request: &mut HeaderMap,
-) -> Vec<bool> {
-    request.remove(header::IF_NONE_MATCH);
-    request.remove(header::IF_MODIFIED_SINCE);
-    let mut tags: Vec<u8> = Vec::new();
-    let named = stored
-        .into_iter()
-        .map(|fields| {
-            let tag =
-                fields.get(header::ETAG).filter(|tag| EntityTag::parse(tag).is_some_and(|tag| !tag.weak));
-            if let Some(tag) = tag {
-                if !tags.is_empty() {
-                    tags.extend_from_slice(b", ");
-                }
-                tags.extend_from_slice(tag.as_bytes());
-            }
-            tag.is_some()
-        })
-        .collect();
-    if !tags.is_empty()
-        && let Ok(tags) = HeaderValue::from_bytes(&tags)
-    {
-        request.insert(header::IF_NONE_MATCH, tags);
-    }
-    named
-}
-
 /// What a 304 says about one stored response (RFC 9111 §4.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshens {
@@ -131,6 +100,11 @@ pub fn freshens(stored: &HeaderMap, not_modified: &HeaderMap) -> Freshens {
         _ if dates == Some(true) => Freshens::Weak,
         _ => Freshens::No,
     }
+}
+
+/// Whether a response says which one it is about.
+pub fn has_validator(response: &HeaderMap) -> bool {
+    response.contains_key(header::ETAG) || response.contains_key(header::LAST_MODIFIED)
 }
 
 /// Whether a response has a strong entity tag, by which its parts can be told from those of another.

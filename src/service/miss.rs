@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::RANGE;
+use http::header::{IF_MODIFIED_SINCE, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
@@ -243,9 +243,9 @@ where
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         parts.method = Method::GET;
-        let bases = reader.make_conditional(&mut parts.headers);
+        let base = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(&reader.edge);
-        let mut recorder = reader.recorder(lead).about(reader.stored.clone(), bases);
+        let mut recorder = reader.recorder(lead).about(reader.stored.clone(), base);
         if reader.ranged
             && let Some(range) = reader.headers.get(RANGE)
         {
@@ -276,9 +276,14 @@ where
         }
         // Without the viewer's conditions, and without a range, which HEAD has none of (RFC 9110 §14.2): the answer
         // then speaks of the whole object, and of the stored GET.
-        let recorder = self.reader.stored.clone().and_then(|stored| {
-            let lead = self.reader.edge.fills.lead_alone()?;
-            Some(self.reader.recorder(lead).about(Some(stored), Vec::new()))
+        let lead = self.reader.stored.as_ref().and_then(|_| self.reader.edge.fills.lead_alone());
+        let recorder = lead.and_then(|lead| {
+            // What was invalidated before the lead began must not come back (invariant 4).
+            if let Some(fresh) = self.reader.look_again() {
+                self.reader.stored = Some(fresh);
+            }
+            let stored = self.reader.stored.clone()?;
+            Some(self.reader.recorder(lead).about(Some(stored), None))
         });
         self.forward(None, Some(recorder)).await
     }
@@ -345,22 +350,19 @@ impl Reader {
         Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone())
     }
 
-    /// Makes a fill's request conditional on what is stored, and returns that.
-    fn make_conditional(&self, request: &mut HeaderMap) -> Vec<Arc<Stored>> {
+    /// Makes a fill's request conditional on what is stored, and returns that. Where nothing is stored for the request
+    /// itself, the newest response to another request of the key may turn out to be for this one too (RFC 9111 §4.3.1).
+    fn make_conditional(&self, request: &mut HeaderMap) -> Option<Arc<Stored>> {
         if let Some(stored) = &self.stored {
-            let conditional = validation::make_conditional(&stored.head.headers, request);
-            return if conditional { vec![Arc::clone(stored)] } else { Vec::new() };
+            return validation::make_conditional(&stored.head.headers, request).then(|| Arc::clone(stored));
         }
-        if self.others.is_empty() {
-            return Vec::new();
-        }
-        let named = validation::make_conditional_on_any(self.others.iter().map(|o| &o.head.headers), request);
-        self.others
-            .iter()
-            .zip(named)
-            .filter(|(_, named)| *named)
-            .map(|(other, _)| Arc::clone(other))
-            .collect()
+        let tagged =
+            |other: &&Arc<Stored>| other.is_whole() && validation::has_strong_tag(&other.head.headers);
+        let other = self.others.iter().find(tagged)?;
+        validation::make_conditional(&other.head.headers, request);
+        // A date does not tell which of several responses it is about.
+        request.remove(IF_MODIFIED_SINCE);
+        Some(Arc::clone(other))
     }
 
     /// Whether a part of the answer can be asked for and stored.

@@ -1,7 +1,7 @@
 //! [`Cache`]: the walk of one request.
 //!
-//! What can be decided at once is decided here, without a lock or a box: the method, the policy, the key, the lookup, a
-//! hit. What has to wait goes on in [`miss`] and [`write`].
+//! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
+//! the lookup, a hit. What has to wait goes on in [`miss`] and [`write`].
 
 mod miss;
 mod write;
@@ -72,7 +72,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let facts = Facts::read(request.method(), request.headers());
+        let facts = Facts::read(request.headers());
         match facts.class(request.method()) {
             Class::Read => self.read(request, facts),
             Class::Write => self.write(request, facts),
@@ -137,7 +137,10 @@ impl<S> Cache<S> {
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
-                if let Use::Stale { refresh: true, .. } = use_ {
+                // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
+                if let Use::Stale { refresh: true, .. } = use_
+                    && !control.no_store
+                {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }

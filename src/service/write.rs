@@ -67,8 +67,8 @@ impl<S> Cache<S> {
 /// A POST whose answer may be stored (RFC 9110 §9.3.3).
 struct Posted {
     edge: Arc<EdgeInner>,
-    recorder: Recorder,
     key: KeyBuf,
+    /// The head of the log when it was sent.
     as_of: u64,
     asked: Duration,
     /// The request's fields, as a later GET is compared with them.
@@ -87,17 +87,15 @@ impl Posted {
         key::rewrite(&mut parts, &policy.key, policy.normalise);
         headers::prepare_fill(&mut parts.headers);
         let key = KeyBuf::new(&parts, facts, &policy.key, edge.https).ok()?;
-        let lead = edge.fills.lead_alone()?;
-        let (as_of, asked) = (lead.as_of(), edge.clock.elapsed());
-        let recorder = Recorder::new(lead, Arc::clone(edge), Arc::clone(policy), key.clone(), key.clone());
-        Some(Self { edge: Arc::clone(edge), recorder, key, as_of, asked, sent: parts.headers })
+        let (as_of, asked) = (edge.log.head(), edge.clock.elapsed());
+        Some(Self { edge: Arc::clone(edge), key, as_of, asked, sent: parts.headers })
     }
 
     /// Invalidates `scopes` and, if the answer may be stored and nothing else invalidated it meanwhile, stores it as it
     /// streams to the one who posted.
     fn answered<R>(
-        mut self,
-        policy: &CachePolicy,
+        self,
+        policy: &Arc<CachePolicy>,
         scopes: impl Iterator<Item = Scope>,
         response: Response<R>,
         outcome: Outcome,
@@ -107,21 +105,26 @@ impl Posted {
         R::Data: Send,
         R::Error: Into<BoxError>,
     {
+        // It is a fill from here on only, so that a long upload keeps no other from running. It comes before the rules: a
+        // fill that begins after them is the newer one.
+        let lead = self.edge.fills.lead_alone();
         let as_of = self.edge.invalidate_alone(scopes, self.key.as_bytes(), self.as_of);
         let length = response.body().size_hint().exact();
         let (parts, body) = response.into_parts();
-        let head = match (as_of, Handle::try_current()) {
-            (Some(as_of), Ok(runtime)) => self
-                .recorder
-                .post_answered(&parts, &self.sent, length, self.asked, as_of)
-                .map(|head| (head, runtime)),
+        let stored = match (lead, as_of, Handle::try_current()) {
+            (Some(lead), Some(as_of), Ok(runtime)) => {
+                let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(policy));
+                let mut recorder = Recorder::new(lead, edge, policy, self.key.clone(), self.key);
+                let head = recorder.post_answered(&parts, &self.sent, length, self.asked, as_of);
+                head.map(|head| (recorder, head, runtime))
+            }
             _ => None,
         };
-        let Some((head, runtime)) = head else {
+        let Some((recorder, head, runtime)) = stored else {
             return answer::passed(&self.edge, policy, Response::from_parts(parts, body), outcome);
         };
-        let participant = self.recorder.participate();
-        runtime.spawn(self.recorder.read(head, body));
+        let participant = recorder.participate();
+        runtime.spawn(recorder.read(head, body));
         let body = Body::whole(Source::Fill(participant), length);
         let outcome = Outcome { stored: true, ..outcome };
         answer::flowing(&self.edge, policy, Response::from_parts(parts, body), outcome)

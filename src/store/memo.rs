@@ -3,17 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, Weighter};
 
 use crate::invalidation::{Log, Stamp, Subject};
 use crate::key::{CacheKey, KeyBuf};
 
-/// How many keys are remembered.
-const MEMOS: usize = 65_536;
+/// How many bytes they may take together. A viewer chooses how long keys are.
+const BYTES: u64 = 8 * 1024 * 1024;
+/// What one takes beside its key, and with a short one.
+const MEMO: usize = 128;
+const TYPICAL: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Memos {
-    memos: Cache<CacheKey, Arc<Memo>>,
+    memos: Cache<CacheKey, Arc<Memo>, ByWeight>,
+}
+
+#[derive(Clone, Debug)]
+struct ByWeight;
+
+impl Weighter<CacheKey, Arc<Memo>> for ByWeight {
+    fn weight(&self, key: &CacheKey, _: &Arc<Memo>) -> u64 {
+        (key.as_bytes().len() + MEMO) as u64
+    }
 }
 
 /// Why a key's last answer could not be stored.
@@ -40,7 +53,9 @@ impl Memo {
 
 impl Memos {
     pub(crate) fn new() -> Self {
-        Self { memos: Cache::new(MEMOS) }
+        let typical = BYTES as usize / TYPICAL;
+        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+        Self { memos: Cache::with(typical, BYTES, ByWeight, hasher, lifecycle) }
     }
 
     pub(crate) fn note(&self, key: &KeyBuf, why: Uncacheable, until: Duration, as_of: u64) {
@@ -63,5 +78,22 @@ impl Memos {
 
     pub(crate) fn sweep(&self, log: &Log) {
         self.memos.retain(|key, memo| log.is_untouched(memo.subject(key.as_bytes())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::test_support::key;
+
+    #[test]
+    fn long_keys_do_not_take_more_than_their_share() {
+        let memos = Memos::new();
+        let name = "x".repeat(30_000);
+        for n in 0..1_000 {
+            memos.note(&key(&format!("http://a/{n}?{name}")), Uncacheable::NotShared, Duration::MAX, 0);
+        }
+        assert!(memos.memos.weight() <= BYTES, "{}", memos.memos.weight());
+        assert!(memos.memos.len() > 100);
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod test_support {
     use super::{Blocks, Head, Stored};
     use crate::key::KeyBuf;
     use crate::semantics::freshness::{Source, Terms};
+    use crate::signature::LastSignature;
 
     pub(crate) fn key(uri: &str) -> KeyBuf {
         KeyBuf::of_uri(&uri.parse().unwrap(), &HeaderMap::new(), false).unwrap()
@@ -48,6 +49,7 @@ pub(crate) mod test_support {
             received_wall: SystemTime::UNIX_EPOCH,
             joinable: true,
             order,
+            last_signature: LastSignature::default(),
         };
         Arc::new(Stored::new(Arc::new(head), Blocks::new(smallvec![Bytes::from(vec![0; length])]), 0))
     }

@@ -14,6 +14,7 @@ use crate::invalidation::{Stamp, Subject};
 use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
+use crate::signature::LastSignature;
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Head {
     pub(crate) joinable: bool,
     /// The place of its fill in the order in which fills began.
     pub(crate) order: u64,
+    /// What a hit said of itself last.
+    pub(crate) last_signature: LastSignature,
 }
 
 impl Head {
@@ -66,6 +69,7 @@ impl Head {
             upstream_status: self.upstream_status.clone(),
             vary: self.vary.clone(),
             labels: self.labels.clone(),
+            last_signature: LastSignature::default(),
             ..*self
         }
     }
@@ -74,7 +78,8 @@ impl Head {
         let fields: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
         let labels: usize = self.labels.iter().map(|label| label.len() + size_of::<Box<[u8]>>()).sum();
-        size_of::<Self>() + fields + self.vary.weight() + labels
+        let upstream = self.upstream_status.as_ref().map_or(0, HeaderValue::len);
+        size_of::<Self>() + fields + self.vary.weight() + labels + upstream + SIGNATURE + upstream
     }
 }
 
@@ -95,6 +100,8 @@ fn copy_values(headers: &mut HeaderMap) {
 
 /// What a field costs beside its bytes: its entry and its index in the map.
 const FIELD_OVERHEAD: usize = 120;
+/// What the last signature takes beside the upstream's part of it.
+const SIGNATURE: usize = 128;
 /// What a stored response costs beside head and body: handles, its place in the store, the allocator's share.
 const OBJECT_OVERHEAD: usize = 240;
 /// What a block costs beside its bytes: its handle and the allocator's.

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tower_edge::{BodyErrorKind, CachePolicy, Detail, Limits};
 
 use crate::support::services::{endless, next};
-use crate::support::{Feed, Origin, World, feed, get, read, response, settle, streamed};
+use crate::support::{Feed, Origin, World, feed, get, read, request, response, settle, streamed};
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"v\"")];
 const MIB: u64 = 1 << 20;
@@ -178,6 +178,22 @@ async fn requests_past_the_number_of_fills_are_forwarded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn uploads_take_no_room_from_fills() {
+    let origin = Origin::new(|seen| async move {
+        if seen.method == "POST" {
+            sleep(Duration::from_secs(100)).await;
+        }
+        Ok(response(200, MINUTE, "body"))
+    });
+    let world = World::with(origin, |edge| edge.max_fills(2));
+    let uploads = ["/a", "/b", "/c"].map(|path| tokio::spawn(world.send(request("POST", path, &[]))));
+    settle().await;
+    world.get("/d").await;
+    assert!(world.get("/d").await.is_hit());
+    uploads.iter().for_each(|upload| upload.abort());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_holds_so_many_variants() {
     let vary = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
     let origin = Origin::numbered(vary);
@@ -189,11 +205,8 @@ async fn a_key_holds_so_many_variants() {
     }
     assert_eq!(world.edge.stats().objects, 1);
     for (n, language) in languages.iter().enumerate().rev() {
-        let request = crate::support::request(
-            "GET",
-            "/a",
-            &[("accept-language", language), ("cache-control", "only-if-cached")],
-        );
+        let request =
+            request("GET", "/a", &[("accept-language", language), ("cache-control", "only-if-cached")]);
         assert_eq!(world.ask(request).await.is_hit(), n >= 17, "{language}");
     }
 }

@@ -271,6 +271,19 @@ async fn an_invalidation_between_lookup_and_refresh_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_invalidation_between_lookup_and_head_counts() {
+    // The same for a HEAD, whose answer would freshen what was found.
+    let world = World::new(Origin::numbered(&[("cache-control", "max-age=60"), ("etag", "\"v\"")]));
+    world.get("/a").await;
+    world.pass_seconds(61);
+    let head = world.send(request("HEAD", "/a", &[]));
+    world.edge.invalidator().invalidate(Invalidation::paths(["/a"]).unwrap()).unwrap();
+    read(head.await.unwrap()).await.unwrap();
+    let after = world.get("/a").await;
+    assert_eq!((after.text(), after.is_hit()), ("answer 2", false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_memo_of_an_uncacheable_answer_is_gone() {
     let private = Arc::new(Mutex::new(true));
     let is_private = Arc::clone(&private);

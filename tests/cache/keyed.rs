@@ -194,6 +194,10 @@ async fn forwarding_fields_that_change_the_target_are_keyed() {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-port", "8443"),
         ("x-forwarded-prefix", "/evil"),
+        ("x-forwarded-server", "evil.example"),
+        ("x-forwarded-scheme", "nothttps"),
+        ("x-forwarded-protocol", "ssl"),
+        ("x-forwarded-ssl", "on"),
         ("forwarded", "for=1.2.3.4;host=evil.example"),
         ("forwarded", "for=1.2.3.4, proto=https"),
         ("forwarded", "for=\"a;host=evil.example\""),
@@ -205,6 +209,13 @@ async fn forwarding_fields_that_change_the_target_are_keyed() {
         // The one who set it is told apart, too, when the connection is to hide it.
         let hidden = world.get_with("/a", &[("connection", name), (name, value)]).await;
         assert!(hidden.text().contains(value), "{name}: {value}");
+    }
+    for (name, value) in
+        [("x-host", "evil.example"), ("x-scheme", "x"), ("x-url-scheme", "x"), ("front-end-https", "on")]
+    {
+        let world = World::new(mirror());
+        assert!(world.get_with("/a", &[(name, value)]).await.text().contains(value), "{name}");
+        assert!(!world.get("/a").await.is_hit(), "{name}");
     }
     // The viewer's address does not change the target, and keys nothing.
     let world = World::new(mirror());
@@ -282,6 +293,30 @@ async fn a_path_that_may_mean_another_has_no_behavior() {
     ] {
         world.get(path).await;
         assert!(!world.get(path).await.is_hit(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_extensions_on_its_way_to_the_origin() {
+    // hyper's callback for informational responses is one (RFC 9110 §15.2).
+    #[derive(Clone, Debug, PartialEq)]
+    struct OnInformational(u8);
+    let world = World::new(mirror());
+    for (number, (method, fields)) in [
+        ("GET", &[][..]),
+        ("HEAD", &[("cache-control", "no-cache")]),
+        ("POST", &[]),
+        ("GET", &[("range", "bytes=0-1")]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut request = request(method, "/a", fields);
+        request.extensions_mut().insert(OnInformational(7));
+        crate::support::read(world.send(request).await.unwrap()).await.unwrap();
+        let seen = world.origin.seen();
+        assert_eq!(seen.len(), number + 1, "{method}");
+        assert_eq!(seen[number].extensions.get(), Some(&OnInformational(7)), "{method}");
     }
 }
 

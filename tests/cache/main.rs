@@ -7,6 +7,7 @@ mod basics;
 mod bounded;
 mod collapse;
 mod harmless;
+mod informational;
 mod invalidation;
 mod keyed;
 mod newest;

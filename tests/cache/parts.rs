@@ -124,3 +124,116 @@ async fn a_part_that_contradicts_itself_is_not_stored() {
         assert_eq!(world.origin.asked(), 3, "{fields:?}");
     }
 }
+
+#[tokio::test]
+async fn a_part_is_not_what_another_variant_is_asked_about() {
+    // A 304 to a condition that names a part's entity tag would have to be answered with the whole.
+    let world = world(Origin::new(|seen| async move {
+        let mut answer = if seen.headers.contains_key("if-none-match") {
+            response(304, &[("etag", "\"0\"")], "")
+        } else {
+            ranged(&seen, 0)
+        };
+        answer.headers_mut().insert("vary", "x-device".parse().unwrap());
+        Ok(answer)
+    }));
+    let tv = [("x-device", "tv"), ("range", "bytes=4-9")];
+    world.get_with("/a", &tv).await;
+    world.get_with("/a", &tv).await;
+    assert!(world.get_with("/a", &tv).await.is_hit());
+    let phone = world.get_with("/a", &[("x-device", "phone")]).await;
+    assert_eq!((phone.status.as_u16(), phone.body.as_ref()), (200, TEXT));
+    assert!(!world.origin.seen()[2].headers.contains_key("if-none-match"));
+}
+
+#[tokio::test]
+async fn a_304_to_another_variant_makes_no_whole_of_a_part() {
+    // The other variant is small enough to be stored whole, and has the part's entity tag.
+    let world = world(Origin::new(|seen| async move {
+        let mut answer = if seen.headers.contains_key("if-none-match") {
+            response(304, &[("cache-control", "max-age=60"), ("etag", "\"0\"")], "")
+        } else if seen.headers["x-device"] == "phone" {
+            response(200, &[("cache-control", "max-age=60"), ("etag", "\"0\"")], "small")
+        } else {
+            ranged(&seen, 0)
+        };
+        answer.headers_mut().insert("vary", "x-device".parse().unwrap());
+        Ok(answer)
+    }));
+    let tv = [("x-device", "tv"), ("range", "bytes=4-9")];
+    world.get_with("/a", &tv).await;
+    world.get_with("/a", &tv).await;
+    world.get_with("/a", &[("x-device", "phone")]).await;
+    world.pass_seconds(61);
+    assert_eq!(world.get_with("/a", &[("x-device", "phone")]).await.text(), "small");
+    let whole = world.get_with("/a", &[("x-device", "tv"), ("cache-control", "max-stale")]).await;
+    assert_eq!(whole.body.as_ref(), TEXT);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_only_about_a_range_is_not_stored() {
+    // RFC 9110 §15.5.17: whoever asks for the whole next must not be told that it cannot be satisfied.
+    for status in [416, 400] {
+        let world = world(Origin::new(move |seen| async move {
+            let past_the_end = seen.headers.get("range").is_some_and(|range| range == "bytes=99-");
+            let refused = [("cache-control", "max-age=60"), ("content-range", "bytes */36")];
+            Ok(if past_the_end { response(status, &refused, "") } else { ranged(&seen, 0) })
+        }));
+        range(&world, "bytes=0-3").await;
+        assert_eq!(range(&world, "bytes=99-").await.status.as_u16(), status);
+        // Nor does it put an end to the storing of parts.
+        assert_eq!(range(&world, "bytes=20-21").await.text(), "kl");
+        assert!(range(&world, "bytes=20-20").await.is_hit(), "{status}");
+        let whole = world.get("/a").await;
+        assert_eq!((whole.status.as_u16(), whole.body.as_ref()), (200, TEXT), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_answers_with_its_own_condition_and_no_other() {
+    let world = world(Origin::new(|seen| async move { Ok(ranged(&seen, 0)) }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=4-9").await;
+    // RFC 9110 §13.1.5: where If-Range does not hold, the whole is wanted.
+    let other = world.get_with("/a", &[("range", "bytes=4-5"), ("if-range", "\"other\"")]).await;
+    assert!(!other.is_hit());
+    assert_eq!(world.origin.seen()[2].headers["if-range"], "\"other\"");
+    let same = world.get_with("/a", &[("range", "bytes=4-5"), ("if-range", "\"0\"")]).await;
+    assert_eq!((same.status.as_u16(), same.is_hit(), same.text()), (206, true, "45"));
+    // §13.2.2: the condition is decided before the range.
+    let known = world.get_with("/a", &[("range", "bytes=4-5"), ("if-none-match", "\"0\"")]).await;
+    assert_eq!((known.status.as_u16(), known.is_hit()), (304, true));
+}
+
+#[tokio::test]
+async fn a_stale_part_is_replaced_by_a_part() {
+    let world = world(Origin::new(|seen| async move {
+        let mut answer = ranged(&seen, 0);
+        let control = "max-age=60, stale-while-revalidate=600".parse().unwrap();
+        answer.headers_mut().insert("cache-control", control);
+        Ok(answer)
+    }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=4-9").await;
+    world.pass_seconds(61);
+    let again = range(&world, "bytes=4-9").await;
+    assert_eq!((again.text(), again.outcome().forward_reason()), ("456789", Some(ForwardReason::Stale)));
+    crate::support::settle().await;
+    assert!(range(&world, "bytes=4-9").await.is_hit());
+    let seen = world.origin.seen();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(seen[2].headers["range"], "bytes=4-9");
+}
+
+#[tokio::test]
+async fn a_stale_part_answers_nobody() {
+    let world = world(Origin::new(|seen| async move {
+        if seen.number > 1 { Err(crate::support::OriginDown) } else { Ok(ranged(&seen, 0)) }
+    }));
+    range(&world, "bytes=0-3").await;
+    range(&world, "bytes=4-9").await;
+    assert!(range(&world, "bytes=4-9").await.is_hit());
+    world.pass_seconds(60);
+    let request = request("GET", "/a", &[("range", "bytes=4-9")]);
+    assert!(world.send(request).await.is_err());
+}

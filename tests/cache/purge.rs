@@ -30,9 +30,10 @@ async fn hits(world: &World, paths: &[&str]) -> Vec<bool> {
     hits
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_scope_clears_what_it_names_and_no_more() {
-    let cases: [(&str, fn() -> Invalidation, [bool; 4]); 12] = [
+    type Case = (&'static str, fn() -> Invalidation, [bool; 4]);
+    let cases: [Case; 12] = [
         ("path", || Invalidation::paths(["/news/1"]).unwrap(), [false, true, true, true]),
         ("wildcard", || Invalidation::paths(["/news/*"]).unwrap(), [false, false, true, true]),
         (
@@ -80,7 +81,7 @@ async fn each_scope_clears_what_it_names_and_no_more() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_invalidation_is_in_force_before_its_sweep() {
     let world = world();
     world.get("/news/1").await;
@@ -90,7 +91,7 @@ async fn an_invalidation_is_in_force_before_its_sweep() {
     assert_eq!(world.origin.seen()[1].headers.get("if-none-match"), None, "gone: not revalidated");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn viewers_see_no_tags_and_a_304_may_change_them() {
     let world = World::new(Origin::new(|seen| async move {
         Ok(match seen.number {
@@ -125,7 +126,7 @@ async fn viewers_see_no_tags_and_a_304_may_change_them() {
     assert_eq!(world.edge.stats().objects, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tags_do_not_leave_with_what_is_not_stored() {
     let world = World::new(Origin::numbered(&[("cache-control", "no-store"), ("cache-tag", "a")]));
     for method in ["GET", "HEAD", "POST", "OPTIONS"] {
@@ -134,7 +135,7 @@ async fn tags_do_not_leave_with_what_is_not_stored() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn soft_makes_stale_and_keeps_the_windows() {
     let headers =
         &[("cache-control", "max-age=60, stale-while-revalidate=30, stale-if-error=90"), ("etag", "\"v\"")];
@@ -163,7 +164,7 @@ async fn soft_makes_stale_and_keeps_the_windows() {
     assert!(world.get("/a").await.is_hit());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fill_under_way_is_revoked_by_tag_before_and_after_its_head() {
     for late in [false, true] {
         let (feed, body) = feed();
@@ -207,7 +208,7 @@ async fn a_fill_under_way_is_revoked_by_tag_before_and_after_its_head() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn groups_are_invalidated_by_writes_that_worked() {
     for (method, status, cleared) in [("POST", 200, true), ("POST", 500, false), ("GET", 200, false)] {
         let world = World::new(Origin::new(move |seen| async move {
@@ -223,7 +224,7 @@ async fn groups_are_invalidated_by_writes_that_worked() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_repeated_reference_returns_the_first_receipt() {
     let world = world();
     let invalidator = world.edge.invalidator();
@@ -240,7 +241,7 @@ async fn a_repeated_reference_returns_the_first_receipt() {
     assert!(invalidator.receipt("I0").is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn over_a_limit_nothing_is_invalidated() {
     let tariff = Tariff { free_paths: 0, budget: Some(5_000), wildcards_in_progress: 1, ..Tariff::default() };
     let clock = ManualClock::new(crate::support::start());

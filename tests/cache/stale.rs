@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::Semaphore;
-use tower_edge::{CachePolicy, Detail, RequestDirectives, Stale};
+use tower_edge::{CachePolicy, Detail, Limits, RequestDirectives, Stale};
 
 use crate::support::{Origin, OriginDown, World, feed, get, read, request, response, settle, streamed};
 
@@ -178,6 +178,27 @@ async fn stale_stands_in_for_an_origin_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stale_stands_in_for_a_disconnected_origin_for_an_hour() {
+    // RFC 9111 §4.2.4. The hour begins when the response becomes stale.
+    for (control, seconds, stands_in) in [
+        ("max-age=60", 3659, true),
+        ("max-age=60", 3660, false),
+        ("max-age=60, no-cache", 70, false),
+        ("max-age=60, no-cache=\"x-a\"", 70, true),
+        ("max-age=60, must-revalidate", 70, false),
+    ] {
+        let world = World::new(Origin::new(move |seen| async move {
+            let answer = response(200, &[("cache-control", control), ("etag", "\"v\"")], "old");
+            if seen.number == 0 { Ok(answer) } else { Err(OriginDown) }
+        }));
+        world.get("/a").await;
+        world.pass_seconds(seconds);
+        let answer = world.send(get("/a")).await;
+        assert_eq!(answer.is_ok(), stands_in, "{control} {seconds}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_policy_opens_windows_that_the_origin_did_not() {
     let stale = Stale {
         if_error: Duration::from_secs(60),
@@ -251,6 +272,30 @@ async fn an_error_that_is_passed_on_opens_no_window_for_the_next() {
     let world = aged("max-age=60", CachePolicy::default(), 503).await;
     assert_eq!(answer(&world, &[]).await, "error 1");
     assert_eq!(answer(&world, &[]).await, "error 2");
+}
+
+#[tokio::test]
+async fn what_has_grown_too_large_to_store_is_not_served_as_it_was() {
+    // The length shows only as the body comes.
+    let origin = Origin::new(|seen| async move {
+        let headers = [("cache-control", "max-age=60, stale-if-error=600"), ("etag", "\"v\"")];
+        Ok(match seen.number {
+            0 => response(200, &headers, "small"),
+            1 => {
+                let (feed, body) = feed();
+                feed.send(vec![b'x'; 100]);
+                feed.end();
+                streamed(&headers, body)
+            }
+            _ => response(503, &[], "down"),
+        })
+    });
+    let limits = Limits { object_size: Some(50), ..Limits::default() };
+    let world = World::with_policy(origin, CachePolicy { limits, ..CachePolicy::default() });
+    world.get("/a").await;
+    world.pass_seconds(61);
+    assert_eq!(world.get("/a").await.text().len(), 100);
+    assert_eq!(world.get("/a").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test(start_paused = true)]

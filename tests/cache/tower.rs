@@ -149,6 +149,34 @@ async fn an_axum_router_takes_the_layer_as_it_is() {
     assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
+#[tokio::test]
+async fn an_axum_router_makes_no_length_of_a_body_that_is_not_sent() {
+    let edge = Edge::builder().build().unwrap();
+    let endless = || async {
+        let body = futures_util::stream::pending::<Result<Bytes, Infallible>>();
+        ([("cache-control", "max-age=60")], axum::body::Body::from_stream(body))
+    };
+    let tagged = || async { ([("cache-control", "max-age=60"), ("etag", "\"v\"")], "a page") };
+    let router: Router =
+        Router::new().route("/endless", route(endless)).route("/", route(tagged)).layer(edge.layer());
+    let ask = |method: &'static str, path: &'static str, tag: &'static str| {
+        let request = Request::builder().method(method).uri(path).header("host", "a");
+        let request = request.header("if-none-match", tag).body(axum::body::Body::empty()).unwrap();
+        router.clone().oneshot(request).map(Result::unwrap)
+    };
+    let growing = ask("GET", "/endless", "\"\"").await;
+    let head = ask("HEAD", "/endless", "\"\"").await;
+    assert_eq!((growing.status().as_u16(), head.status().as_u16()), (200, 200));
+    assert_eq!(head.headers().get("content-length"), None);
+    for fwd in ["fwd=uri-miss", "hit"] {
+        let unmodified = ask("GET", "/", "\"v\"").await;
+        assert_eq!(unmodified.status(), 304);
+        assert!(unmodified.headers()["cache-status"].to_str().unwrap().contains(fwd));
+        assert_eq!(unmodified.headers().get("content-length"), None);
+        tokio::task::yield_now().await;
+    }
+}
+
 /// What a server on hyper wants of a service, whatever the origin's body and error are.
 fn serves<S, Q, R>(cache: &Cache<S>)
 where

@@ -64,6 +64,14 @@ async fn a_write_that_worked_or_may_have_invalidates() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_offers_another_protocol_invalidates() {
+    // curl --http2 asks so with every method, and an origin that does not switch writes all the same.
+    let world = World::new(writable(200, &[]));
+    let offer = [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "")];
+    assert_eq!(kept(&world, request("PUT", "/a/b", &offer), &["/a/b", "/a"]).await, ["/a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn safe_methods_never_invalidate() {
     for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
         let world = World::new(writable(200, &[]));

@@ -144,7 +144,8 @@ proptest! {
             (response.no_transform, expected.forbids("no-transform")),
             (response.public, expected.permits("public")),
             (response.must_understand, expected.permits("must-understand")),
-            (response.immutable, expected.permits("immutable")),
+            // RFC 8246 §2: arguments "have no meaning and MUST be ignored".
+            (response.immutable, expected.forbids("immutable")),
         ];
         prop_assert!(flags.iter().all(|(read, expected)| read == expected), "{:?}", response);
         prop_assert_eq!(response.max_age, seconds(expected.lifetime("max-age")));

@@ -28,7 +28,7 @@ mod decided {
     pub(crate) const STORED_METHODS: [&str; 1] = ["GET"];
     /// RFC 9111 §3.3 would allow 206.
     pub(crate) const PARTS_ARE_STORED: bool = false;
-    /// RFC 9110 §15: values above are invalid.
+    /// RFC 9110 §15: values above 599 are invalid, and taken for server errors.
     pub(crate) const LAST_STATUS: u16 = 999;
     /// Left out of a stored response, these change what its body means.
     pub(crate) const INDISPENSABLE: [&str; 3] = ["content-encoding", "content-type", "vary"];
@@ -234,7 +234,7 @@ impl Exchange<'_> {
             _ if self.stale_prohibited(true) => 0,
             Some(seconds) => seconds * SECOND,
             // Decision: an error answer does not stand in for an error.
-            None if self.stale_prohibited(false) || self.status >= 500 && self.status <= 599 => 0,
+            None if self.stale_prohibited(false) || self.status >= 500 => 0,
             None => policy,
         }
     }

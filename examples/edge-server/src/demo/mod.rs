@@ -92,7 +92,7 @@ async fn hello(State(site): State<Site>, request: HeaderMap) -> Response {
 /// A page that shows how often the origin was asked for it.
 async fn counter(State(site): State<Site>) -> impl IntoResponse {
     let visits = site.counted.fetch_add(1, Ordering::Relaxed) + 1;
-    ([(header::CACHE_CONTROL, "max-age=10")], format!("The origin was asked {visits} times.\n"))
+    ([(header::CACHE_CONTROL, "max-age=10")], format!("Times the origin was asked: {visits}\n"))
 }
 
 /// A page that takes three seconds to come, a line at a time.

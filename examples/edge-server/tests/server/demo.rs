@@ -16,7 +16,7 @@ fn every_page_is_there() {
         ("/", "An edge and its origin"),
         ("/picture.svg", "<svg"),
         ("/hello", "Hello!"),
-        ("/counter", "1 times"),
+        ("/counter", "asked: 1\n"),
         ("/slow", "line 10 of 10"),
         ("/me", "Welcome"),
     ] {
