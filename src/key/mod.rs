@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 pub(crate) use self::bytes::{CacheKey, KeyBuf, path_part, uri_part};
-pub(crate) use self::rewrite::{rewrite, rewritten_uri};
+pub(crate) use self::rewrite::{rewrite, rewritten_uri, spell_authority};
 
 /// Which parts of a request make its key. What a rule leaves out is not forwarded either, so that the origin
 /// cannot answer differently because of something the key does not know.
