@@ -176,7 +176,10 @@ impl EdgeBuilder {
         self
     }
 
-    /// Bytes the store may hold, heads and keys included. 512 MiB by default. Fills in flight may hold another quarter.
+    /// Bytes the store may hold, heads and keys included. 512 MiB by default.
+    ///
+    /// Fills in flight may hold another quarter of it. Past that, each fill may still hold 256 KiB and one frame of the
+    /// origin's; [`max_fills`](Self::max_fills) bounds how many there are.
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self

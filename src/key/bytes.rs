@@ -121,6 +121,17 @@ impl KeyBuf {
         Self(SmallVec::from_elem(0, length))
     }
 
+    /// The authority as it is written: `host` or `host:port`.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        let (host, port) = split_port(self.0.get(1 + 4..part_end(&self.0, 1)).unwrap_or_default());
+        let mut spelt = host.to_vec();
+        if let Some(port) = port {
+            spelt.push(b':');
+            spelt.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+        }
+        spelt
+    }
+
     fn forwarding(&mut self, name: &HeaderName, value: &[u8]) {
         if *name != header::FORWARDED {
             return self.named(FORWARDED, name.as_str().as_bytes(), value);
@@ -193,6 +204,18 @@ impl Borrow<[u8]> for CacheKey {
 
 /// A colon and the number.
 const PORT: usize = 1 + 2;
+
+/// The host of an authority in a key, and its port. From the front: what ends an IPv6 literal may look like a port.
+fn split_port(authority: &[u8]) -> (&[u8], Option<u16>) {
+    let colon = match authority {
+        [b'[', ..] => authority.iter().position(|&byte| byte == b']').map(|end| end + 1),
+        _ => authority.iter().position(|&byte| byte == b':'),
+    };
+    match colon.and_then(|colon| authority.split_at_checked(colon)) {
+        Some((host, [b':', high, low])) => (host, Some(u16::from_be_bytes([*high, *low]))),
+        _ => (authority, None),
+    }
+}
 
 fn path_length(path: &str, query: Option<&str>) -> usize {
     4 + path.len() + 1 + query.map_or(0, |query| 4 + query.len())
@@ -290,6 +313,25 @@ mod tests {
     #[test]
     fn http1_and_http2_requests_have_the_same_key() {
         assert_eq!(key("/a?b", &[("host", "X.example:80")]), key("http://x.example/a?b", &[]));
+    }
+
+    #[test]
+    fn the_authority_of_a_key_is_spelt_in_one_way() {
+        for (host, spelt) in [
+            ("A.Example", "a.example"),
+            ("a.example:80", "a.example"),
+            ("a.example:", "a.example"),
+            ("a.example:08080", "a.example:8080"),
+            // As numbers in the key these ports are `::` and `]:`.
+            ("a.example:14906", "a.example:14906"),
+            ("[::A]:23866", "[::a]:23866"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]:0", "[::1]:0"),
+        ] {
+            let parts = parts("/x", &[("host", host)]);
+            let key = KeyBuf::of_uri(&parts.uri, &parts.headers, false).unwrap();
+            assert_eq!(key.authority(), spelt.as_bytes(), "{host}");
+        }
     }
 
     #[test]

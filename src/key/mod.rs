@@ -16,7 +16,7 @@ use http::request::Parts;
 pub(crate) use self::bytes::{
     CacheKey, KeyBuf, authority_part, origin_part, path_and_query, path_part, uri_part,
 };
-pub(crate) use self::rewrite::{rewrite, rewritten_uri};
+pub(crate) use self::rewrite::{rewrite, rewritten_uri, spell_authority};
 
 /// Which parts of a request make its key. What a rule leaves out is not forwarded either, so that the origin
 /// cannot answer differently because of something the key does not know.

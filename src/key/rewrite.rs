@@ -2,9 +2,9 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::{PathAndQuery, Uri};
+use http::uri::{Authority, PathAndQuery, Uri};
 
-use super::{KeyPolicy, Select};
+use super::{KeyBuf, KeyPolicy, Select};
 use crate::policy::Normalise;
 use crate::semantics::normal;
 
@@ -34,6 +34,27 @@ pub(crate) fn rewritten_uri(uri: &Uri, policy: &KeyPolicy) -> Uri {
     let mut uri = uri.clone();
     rewrite_uri(&mut uri, policy);
     uri
+}
+
+/// Spells the authority of a request as its key does: requests for `A.example:80` and for `a.example` share an answer,
+/// so an origin that repeats the spelling must see but one. (invariant 1)
+///
+/// Only a request whose answer is stored needs that. A hit is found without it.
+pub(crate) fn spell_authority(request: &mut Parts, key: &KeyBuf) {
+    let spelt = key.authority();
+    if let Some(host) = request.headers.get_mut(header::HOST)
+        && host.as_bytes() != spelt
+        && let Ok(canonical) = HeaderValue::from_bytes(&spelt)
+    {
+        *host = canonical;
+    }
+    if request.uri.authority().is_some_and(|authority| authority.as_str().as_bytes() != spelt)
+        && let Ok(canonical) = Authority::try_from(spelt.as_slice())
+    {
+        let mut parts = std::mem::take(&mut request.uri).into_parts();
+        parts.authority = Some(canonical);
+        request.uri = Uri::from_parts(parts).expect("scheme and path are as they were");
+    }
 }
 
 fn rewrite_uri(uri: &mut Uri, policy: &KeyPolicy) {

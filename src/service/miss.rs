@@ -18,7 +18,7 @@ use crate::fill::{
     Answer, Exchange, Lead, LeaderAnswer, Part, Participant, Recorder, Takes, Turn, Unshared, Wish, spawn,
 };
 use crate::invalidation::sweep;
-use crate::key::KeyBuf;
+use crate::key::{self, KeyBuf};
 use crate::lookup::{Ask, Look, Query, Use};
 use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::CachePolicy;
@@ -242,6 +242,7 @@ where
         let Self { origin, mut parts, body, reader } = self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
+        key::spell_authority(&mut parts, &reader.key);
         parts.method = Method::GET;
         let base = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(&reader.edge);
@@ -304,6 +305,7 @@ where
         parts.headers = reader.headers.clone();
         if reduced.is_some() {
             headers::prepare_fill(&mut parts.headers);
+            key::spell_authority(&mut parts, &reader.key);
         }
         normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };

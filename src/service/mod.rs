@@ -30,7 +30,8 @@ use crate::semantics::headers;
 ///
 /// It is always ready: a hit does not wait for a busy origin, and a miss waits in its future. Its error is the origin's.
 /// Misses of GET are fetched by a task of their own, spawned on the tokio runtime the call is made in; outside one
-/// requests are forwarded and nothing is stored.
+/// requests are forwarded and nothing is stored. The runtime needs its time driver
+/// ([`enable_time`](tokio::runtime::Builder::enable_time)): waits for a fill are timed, and panic without it.
 #[derive(Clone, Debug)]
 pub struct Cache<S> {
     edge: Edge,

@@ -158,6 +158,38 @@ async fn the_authority_is_one_however_it_is_spelt() {
 }
 
 #[tokio::test]
+async fn an_origin_sees_one_spelling_of_the_authority() {
+    for (target, host, uri, forwarded) in [
+        ("/a", Some("SITE.Example:80"), "/a", Some("site.example")),
+        ("/a", Some("site.example:"), "/a", Some("site.example")),
+        ("/a", Some("SITE.example:08080"), "/a", Some("site.example:8080")),
+        ("/a", Some("[::A]:80"), "/a", Some("[::a]")),
+        ("http://SITE.Example:80/a?b", None, "http://site.example/a?b", None),
+        ("http://SITE.Example:80", None, "http://site.example/", None),
+        ("http://site.example/a", Some("SITE.Example:80"), "http://site.example/a", Some("site.example")),
+        ("http://SITE.example:8080/a", None, "http://site.example:8080/a", None),
+        ("https://site.example:443/a", None, "https://site.example/a", None),
+        ("https://site.example:80/a", None, "https://site.example:80/a", None),
+    ] {
+        // A GET that fills, and a HEAD whose answer may refresh what is stored.
+        let world = World::new(Origin::new(|_| async { Ok(response(200, &[("etag", "\"1\"")], "a")) }));
+        for method in ["GET", "HEAD"] {
+            let mut request = request(method, target, &[]);
+            request.headers_mut().remove("host");
+            if let Some(host) = host {
+                request.headers_mut().insert("host", host.parse().unwrap());
+            }
+            world.ask(request).await;
+            let seen = world.origin.seen().pop().unwrap();
+            assert_eq!(seen.method, method);
+            assert_eq!(seen.uri, uri, "{method} {target} {host:?}");
+            let host_seen = seen.headers.get("host").map(|host| host.to_str().unwrap());
+            assert_eq!(host_seen, forwarded, "{method} {target} {host:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_canonical_authority_is_forwarded_and_not_cached() {
     let world = World::new(mirror());
     let cases: &[(&str, &[&str])] = &[

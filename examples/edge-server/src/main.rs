@@ -5,6 +5,7 @@ mod args;
 mod demo;
 mod log;
 mod page;
+mod patience;
 mod run;
 mod serve;
 mod upstream;

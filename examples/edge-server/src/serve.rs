@@ -22,12 +22,16 @@ use tracing::Level;
 
 use crate::admit::admit;
 use crate::page::{Body, page};
+use crate::patience::Patience;
 use crate::upstream::OriginError;
 
 /// Open connections of viewers; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
 /// From a connection's start, or the last answer on it, to the end of the next request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a viewer may leave an answer unread. Those who never read would keep their connections, and so everyone else
+/// out.
+const UNREAD_TIME: Duration = Duration::from_secs(60);
 const HEAD_BYTES: usize = 64 * 1024;
 const HEAD_FIELDS: usize = 128;
 /// From a signal to the end, whatever is still running.
@@ -146,8 +150,9 @@ async fn connection<C, B>(
             request.extensions_mut().insert(viewer.clone());
             answer(cache.clone(), request)
         }));
+    let stream = TokioIo::new(Patience::new(stream, UNREAD_TIME));
     let mut connection =
-        pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)));
+        pin!(server.serve_connection_with_upgrades(stream, TowerToHyperService::new(service)));
 
     // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
     let mut first_head = pin!(sleep(HEAD_TIME));

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::error::Error;
+use std::process::ExitCode;
 
 use hyper::body::Incoming;
 use hyper::header::HOST;
@@ -23,12 +24,17 @@ use tower_edge::semantics::headers::strip_hop_by_hop;
 type AnyError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
-async fn main() -> Result<(), AnyError> {
+async fn main() -> Result<ExitCode, AnyError> {
     let mut args = env::args().skip(1);
     let origin: Uri = args
         .next()
         .ok_or("usage: upstream ORIGIN [LISTEN], such as: upstream http://127.0.0.1:3000 127.0.0.1:8080")?
         .parse()?;
+    // Asking such an origin without TLS would send what was meant to be secret in the clear.
+    if origin.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+        eprintln!("upstream: {origin}: the origin must start with http://, this example speaks no TLS");
+        return Ok(ExitCode::from(2));
+    }
     let origin = origin.into_parts().authority.ok_or("the origin names no host")?;
     let listen = args.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
 
