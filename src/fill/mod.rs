@@ -5,8 +5,9 @@
 //!   body, each at its own pace; the task learns when nobody is left.
 //! - [`growing`]: the body while it arrives.
 //! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
-//! - [`recorder`]: what the origin's answer means to the store.
+//! - [`recorder`]: what the origin's answer means to the store; [`freshen`]: a 304's and a HEAD's.
 
+mod freshen;
 mod growing;
 mod recorder;
 mod registry;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER, VARY};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
@@ -27,7 +27,7 @@ use crate::semantics::reuse::{Failure, Reuse, reuse};
 use crate::semantics::status::is_server_error;
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
-use crate::semantics::validation::{self, Freshens};
+use crate::semantics::validation;
 use crate::semantics::vary::Vary;
 use crate::signature::LastSignature;
 use crate::store::{Blocks, Head, Stored, Uncacheable};
@@ -56,20 +56,20 @@ pub(crate) struct Recorder {
     pub(super) lead: Lead,
     pub(super) edge: Arc<EdgeInner>,
     pub(super) policy: Arc<CachePolicy>,
-    key: KeyBuf,
+    pub(super) key: KeyBuf,
     /// The key under which the fill is registered: that of a variant, where one is known.
     fill_key: KeyBuf,
     /// What is stored for the request.
-    stored: Option<Arc<Stored>>,
+    pub(super) stored: Option<Arc<Stored>>,
     /// What the request is conditional on: that, or what is stored for other requests of the key. Only one response is
     /// named, so that a 304 leaves no doubt which it is about, whatever fields it lacks.
-    base: Option<Arc<Stored>>,
+    pub(super) base: Option<Arc<Stored>>,
     /// The request is for one range, and a 206 is what was asked for.
     ranged: bool,
     /// The part that the answer is.
     part: Option<Part>,
     /// As of when the answer is.
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
 }
 
 impl Recorder {
@@ -145,7 +145,7 @@ impl Recorder {
     }
 
     /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
-    fn head(
+    pub(super) fn head(
         &self,
         status: StatusCode,
         mut fields: HeaderMap,
@@ -227,110 +227,6 @@ impl Recorder {
             }
         }
         own
-    }
-
-    /// What a 304 makes fresh (RFC 9111 §4.3.4).
-    fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
-        let Some(base) = &self.base else { return Decision::Unknown };
-        let verdict = validation::freshens(&base.head.headers, fields);
-        if verdict == Freshens::No {
-            // The origin speaks of another response than the one it was asked about. If that is this request's own, it is
-            // good for those who asked now, but nothing is known of its future.
-            return match &self.stored {
-                Some(stored) => Decision::Refreshed(Arc::clone(stored), HeaderMap::new()),
-                None => {
-                    // Asked about it again, the origin would say the same again.
-                    self.edge.store.remove(&self.key.to_key(), base);
-                    Decision::Unknown
-                }
-            };
-        }
-        match self.freshened(base, fields, sent, asked) {
-            Ok((head, own)) => {
-                if verdict == Freshens::Strong {
-                    self.freshen_others(base, fields, sent, asked);
-                }
-                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
-                Decision::Refreshed(Arc::new(stored), own)
-            }
-            Err(why) => {
-                // RFC 9111 §3.5: what one viewer with credentials was told is no news of what others have.
-                if why != NotStored::Authorization {
-                    self.edge.store.remove(&self.key.to_key(), base);
-                }
-                Decision::Refreshed(Arc::clone(base), HeaderMap::new())
-            }
-        }
-    }
-
-    fn freshened(
-        &self,
-        base: &Stored,
-        fields: &HeaderMap,
-        sent: &HeaderMap,
-        asked: Duration,
-    ) -> Result<(Head, HeaderMap), NotStored> {
-        let mut before = base.head.headers.clone();
-        before.remove(AGE);
-        before.remove(CACHE_STATUS);
-        let merged = validation::freshen(&before, fields);
-        let (mut head, own) = self.head(base.head.status, merged, sent, Some(base.body.len()), asked)?;
-        // The stored tags are no longer among the fields. Those of the 304 replace them, if it has any.
-        if !self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name)) {
-            let kept = base.head.labels.iter().filter(|label| label::is_tag(label));
-            let groups = head.labels.iter().filter(|label| !label::is_tag(label));
-            head.labels = kept.chain(groups).cloned().collect();
-        }
-        Ok((head, own))
-    }
-
-    /// RFC 9111 §4.3.4: a strong validator freshens every stored response that has it.
-    fn freshen_others(&self, base: &Arc<Stored>, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) {
-        let Some(slot) = self.edge.store.get(&self.key) else { return };
-        for other in slot.variants() {
-            if Arc::ptr_eq(other, base)
-                || !other.is_whole()
-                || !self.edge.log.is_current(other.subject(self.key.as_bytes()))
-                || validation::freshens(&other.head.headers, fields) != Freshens::Strong
-            {
-                continue;
-            }
-            // Which requests the other response is for is known from its own request only, and only as long as the
-            // origin chooses by the same fields.
-            if let Ok((head, _)) = self.freshened(other, fields, sent, asked)
-                && head.headers.get_all(VARY).iter().eq(other.head.headers.get_all(VARY))
-            {
-                let head = Head { vary: other.head.vary.clone(), ..head };
-                let stored = Stored::new(Arc::new(head), other.body.clone(), self.stamp.as_of());
-                self.insert(&Arc::new(stored));
-            }
-        }
-    }
-
-    /// What a HEAD's answer says about the stored GET (RFC 9111 §4.3.5).
-    pub(crate) fn head_answered(
-        mut self,
-        response: &http::response::Parts,
-        sent: &HeaderMap,
-        asked: Duration,
-    ) {
-        let Some(base) = self.stored.clone() else { return };
-        if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
-            return;
-        }
-        let freshened = match validation::describes(&base.head.headers, &response.headers) {
-            true => self.freshened(&base, &response.headers, sent, asked),
-            false => Err(NotStored::Status),
-        };
-        match freshened {
-            Ok((head, _)) => {
-                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
-                self.publish(&Arc::new(stored));
-            }
-            Err(NotStored::Authorization) => {}
-            // The object is another by now, or is no longer to be stored.
-            Err(_) => self.edge.store.remove(&self.key.to_key(), &base),
-        }
     }
 
     /// What a POST's answer gives to later GETs (RFC 9110 §9.3.3), as of the invalidation that it brought itself. The
@@ -483,12 +379,12 @@ impl Recorder {
 
     /// Puts a response into the store, unless an invalidation or a newer fill came first (invariants 4 and 5). After
     /// that the exchange publishes nothing more.
-    fn publish(&mut self, stored: &Arc<Stored>) {
+    pub(super) fn publish(&mut self, stored: &Arc<Stored>) {
         self.insert(stored);
         self.lead.retire();
     }
 
-    fn insert(&self, stored: &Arc<Stored>) {
+    pub(super) fn insert(&self, stored: &Arc<Stored>) {
         let EdgeInner { store, log, memos, .. } = &*self.edge;
         let subject = stored.subject(self.key.as_bytes());
         if !log.is_current(subject) {

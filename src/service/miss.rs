@@ -2,36 +2,27 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{IF_MODIFIED_SINCE, RANGE};
+use http::header::RANGE;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Service, ServiceExt};
 
-use crate::answer::{self, View};
-use crate::body::{Body, Source};
+use super::reader::{Reader, Waited};
+use crate::body::Body;
 use crate::edge::EdgeInner;
-use crate::fill::{
-    Answer, Exchange, Lead, LeaderAnswer, Part, Participant, Recorder, Takes, Turn, Unshared, Wish, spawn,
-};
+use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Recorder, Turn, Wish, spawn};
 use crate::invalidation::sweep;
 use crate::key::{self, KeyBuf};
-use crate::lookup::{Ask, Look, Query, Use};
+use crate::lookup::{Ask, Use};
 use crate::outcome::{Detail, ForwardReason, Outcome};
 use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, normal, range, validation};
-use crate::store::{Head, Stored, Uncacheable};
-
-/// How often a request that waited for another variant looks for the fill of its own.
-const REJOINS: u8 = 3;
-/// No viewer waits longer than this, whatever the policy says.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+use crate::semantics::{headers, normal};
+use crate::store::{Stored, Uncacheable};
 
 /// A request on its way to the origin.
 pub(super) struct Miss<S, B> {
@@ -39,37 +30,6 @@ pub(super) struct Miss<S, B> {
     parts: Parts,
     body: B,
     reader: Reader,
-}
-
-/// Everything about the request that stays when its parts have gone to the origin.
-struct Reader {
-    edge: Arc<EdgeInner>,
-    policy: Arc<CachePolicy>,
-    key: KeyBuf,
-    /// The key of the fill: that of a variant, where it is known what the responses vary by.
-    fill_key: KeyBuf,
-    method: Method,
-    /// The request's fields as the viewer sent them.
-    headers: HeaderMap,
-    facts: Facts,
-    control: RequestCacheControl,
-    reason: ForwardReason,
-    /// What is stored for the request and may have to stand in.
-    stored: Option<Arc<Stored>>,
-    /// What is stored for other requests of the key. It may turn out to be for this one too.
-    others: Vec<Arc<Stored>>,
-    /// The origin is asked for the viewer's range and no more.
-    ranged: bool,
-}
-
-/// What waiting for another request's fill came to.
-enum Waited<R> {
-    Answered(Response<Body<R>>),
-    /// The answer is for others; there may be one for this request under another key.
-    Elsewhere,
-    /// The origin failed the one who asked it.
-    Failed,
-    Alone(Detail),
 }
 
 impl<S, B> Miss<S, B> {
@@ -327,195 +287,5 @@ where
             }
             Err(error) => reader.stand_in(Failure::Disconnected).ok_or(error),
         }
-    }
-}
-
-impl Reader {
-    fn take(&mut self, ask: Ask) {
-        self.reason = ask.reason;
-        self.stored = ask.stored;
-        self.others = ask.others;
-        if let Some(vary) = ask.vary {
-            self.vary_by(&vary);
-        }
-    }
-
-    fn vary_by(&mut self, vary: &crate::semantics::vary::Vary) {
-        let mut fingerprint = Vec::new();
-        vary.fingerprint(&self.headers, &mut fingerprint);
-        self.fill_key = self.key.for_variant(&fingerprint);
-    }
-
-    /// Takes note of what the origin answers.
-    fn recorder(&self, lead: Lead) -> Recorder {
-        let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(&self.policy));
-        Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone())
-    }
-
-    /// Makes a fill's request conditional on what is stored, and returns that. Where nothing is stored for the request
-    /// itself, the newest response to another request of the key may turn out to be for this one too (RFC 9111 §4.3.1).
-    fn make_conditional(&self, request: &mut HeaderMap) -> Option<Arc<Stored>> {
-        if let Some(stored) = &self.stored {
-            return validation::make_conditional(&stored.head.headers, request).then(|| Arc::clone(stored));
-        }
-        let tagged =
-            |other: &&Arc<Stored>| other.is_whole() && validation::has_strong_tag(&other.head.headers);
-        let other = self.others.iter().find(tagged)?;
-        validation::make_conditional(&other.head.headers, request);
-        // A date does not tell which of several responses it is about.
-        request.remove(IF_MODIFIED_SINCE);
-        Some(Arc::clone(other))
-    }
-
-    /// Whether a part of the answer can be asked for and stored.
-    fn may_have_part(&self) -> bool {
-        let plain = !self.facts.conditional && !self.facts.authorization;
-        self.method == Method::GET && self.facts.range && plain && range::is_single(&self.headers)
-    }
-
-    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
-    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
-    fn look_again(&mut self) -> Option<Arc<Stored>> {
-        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
-        (self.stored, self.others) = match look {
-            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
-            Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
-            Look::Ask(ask) => (ask.stored, ask.others),
-            Look::Unsatisfiable => (None, Vec::new()),
-        };
-        None
-    }
-
-    /// When this request has waited long enough for another's fill.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.policy.limits.follower_wait.min(LONGEST_WAIT)
-    }
-
-    /// What this request takes of an answer that has begun to come.
-    fn takes(&self) -> Takes {
-        Takes { control: self.control, now: self.edge.clock.elapsed() }
-    }
-
-    fn query(&self) -> Query<'_> {
-        Query {
-            key: &self.key,
-            headers: &self.headers,
-            facts: &self.facts,
-            control: &self.control,
-            policy: &self.policy,
-        }
-    }
-
-    fn view(&self) -> View<'_> {
-        View { method: &self.method, headers: &self.headers, facts: &self.facts, policy: &self.policy }
-    }
-
-    /// Waits for the head of a fill that another request leads.
-    async fn wait<R>(&mut self, participant: Participant, deadline: Instant, rejoins: &mut u8) -> Waited<R> {
-        let Ok(answer) = timeout_at(deadline, participant.answer()).await else {
-            return match self.stand_in(Failure::Disconnected) {
-                Some(stale) => Waited::Answered(stale),
-                None => Waited::Alone(Detail::Timeout),
-            };
-        };
-        let outcome = Outcome { collapsed: true, ..Outcome::forward(self.reason) };
-        match answer {
-            Answer::Flowing { head, length } if head.joinable && head.vary.matches(&self.headers) => {
-                Waited::Answered(self.answer_flowing(&head, length, participant, outcome))
-            }
-            Answer::Stored(stored) if stored.head.joinable && stored.head.vary.matches(&self.headers) => {
-                Waited::Answered(self.answer_stored(&stored, outcome))
-            }
-            // The answer is for other requests: those like this one share a fill of their own.
-            Answer::Flowing { head, .. } if head.joinable && *rejoins < REJOINS => {
-                *rejoins += 1;
-                self.vary_by(&head.vary);
-                Waited::Elsewhere
-            }
-            Answer::Flowing { .. } | Answer::Stored(_) => Waited::Alone(Detail::Uncacheable),
-            Answer::Unshared(Unshared::Private) => Waited::Alone(Detail::Uncacheable),
-            Answer::Unshared(Unshared::Refused(status)) => match self.stand_in(Failure::Status(status)) {
-                Some(stale) => Waited::Answered(stale),
-                None => Waited::Alone(Detail::OriginError),
-            },
-            Answer::Unshared(Unshared::Failed) => match self.stand_in(Failure::Disconnected) {
-                Some(stale) => Waited::Answered(stale),
-                None => Waited::Failed,
-            },
-        }
-    }
-
-    fn answer_flowing<R>(
-        &self,
-        head: &Head,
-        length: Option<u64>,
-        participant: Participant,
-        outcome: Outcome,
-    ) -> Response<Body<R>> {
-        self.count(&outcome);
-        let now = self.edge.clock.elapsed();
-        answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
-    }
-
-    fn answer_part<R>(
-        &self,
-        head: &Head,
-        participant: Participant,
-        part: &Part,
-        outcome: Outcome,
-    ) -> Response<Body<R>> {
-        self.count(&outcome);
-        let now = self.edge.clock.elapsed();
-        answer::part(&self.edge, &self.policy, head, Source::Fill(participant), part, outcome, now)
-    }
-
-    fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
-        self.count(&outcome);
-        let now = self.edge.clock.elapsed();
-        let source = Source::Stored(Arc::clone(stored));
-        let length = Some(stored.total());
-        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
-    }
-
-    fn answer_own<R: http_body::Body>(
-        &self,
-        response: Response<R>,
-        reduced: bool,
-        outcome: Outcome,
-    ) -> Response<Body<R>> {
-        self.count(&outcome);
-        answer::own(&self.edge, response, self.view(), reduced, outcome)
-    }
-
-    /// The stale response, where it may stand in for the origin's failure.
-    fn stand_in<R>(&self, failure: Failure) -> Option<Response<Body<R>>> {
-        let stored = self.stored.as_ref()?;
-        let now = self.edge.clock.elapsed();
-        if !self.edge.stands_in(self.query(), stored, failure, now) {
-            return None;
-        }
-        let fwd_status = match failure {
-            Failure::Status(status) => Some(status),
-            Failure::Disconnected => None,
-        };
-        let outcome = Outcome { fwd_status, ttl: Some(stored.ttl(now)), ..Outcome::forward(self.reason) };
-        Some(self.answer_stored(stored, outcome.because(Detail::StaleIfError)))
-    }
-
-    /// The origin has failed everyone who tried.
-    fn no_answer<R>(&self) -> Response<Body<R>> {
-        let outcome =
-            Outcome { collapsed: true, ..Outcome::forward(self.reason) }.because(Detail::OriginError);
-        self.count(&outcome);
-        answer::made_up(&self.edge, StatusCode::BAD_GATEWAY, outcome)
-    }
-
-    /// Whether an answer to this request would be stored, were it led by one.
-    fn is_storable<R: http_body::Body>(&self, response: &Response<R>) -> bool {
-        crate::fill::would_store(&self.edge, &self.policy, &self.headers, response)
-    }
-
-    fn count(&self, outcome: &Outcome) {
-        self.edge.counters.answered(outcome);
     }
 }

@@ -1,9 +1,10 @@
 //! [`Cache`]: the walk of one request.
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
-//! the lookup, a hit. What has to wait goes on in [`miss`] and [`write`].
+//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`].
 
 mod miss;
+mod reader;
 mod write;
 
 use std::sync::Arc;

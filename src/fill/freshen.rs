@@ -1,0 +1,119 @@
+//! What a 304, and the answer to a HEAD, say about what is stored (RFC 9111 §4.3.4, §4.3.5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AGE, CACHE_STATUS, VARY};
+use http::{HeaderMap, StatusCode};
+
+use super::recorder::{Decision, Recorder};
+use crate::invalidation::label;
+use crate::semantics::storable::NotStored;
+use crate::semantics::validation::{self, Freshens};
+use crate::store::{Head, Stored};
+
+impl Recorder {
+    /// What a 304 makes fresh (RFC 9111 §4.3.4).
+    pub(super) fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
+        let Some(base) = &self.base else { return Decision::Unknown };
+        let verdict = validation::freshens(&base.head.headers, fields);
+        if verdict == Freshens::No {
+            // The origin speaks of another response than the one it was asked about. If that is this request's own, it is
+            // good for those who asked now, but nothing is known of its future.
+            return match &self.stored {
+                Some(stored) => Decision::Refreshed(Arc::clone(stored), HeaderMap::new()),
+                None => {
+                    // Asked about it again, the origin would say the same again.
+                    self.edge.store.remove(&self.key.to_key(), base);
+                    Decision::Unknown
+                }
+            };
+        }
+        match self.freshened(base, fields, sent, asked) {
+            Ok((head, own)) => {
+                if verdict == Freshens::Strong {
+                    self.freshen_others(base, fields, sent, asked);
+                }
+                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                Decision::Refreshed(Arc::new(stored), own)
+            }
+            Err(why) => {
+                // RFC 9111 §3.5: what one viewer with credentials was told is no news of what others have.
+                if why != NotStored::Authorization {
+                    self.edge.store.remove(&self.key.to_key(), base);
+                }
+                Decision::Refreshed(Arc::clone(base), HeaderMap::new())
+            }
+        }
+    }
+
+    fn freshened(
+        &self,
+        base: &Stored,
+        fields: &HeaderMap,
+        sent: &HeaderMap,
+        asked: Duration,
+    ) -> Result<(Head, HeaderMap), NotStored> {
+        let mut before = base.head.headers.clone();
+        before.remove(AGE);
+        before.remove(CACHE_STATUS);
+        let merged = validation::freshen(&before, fields);
+        let (mut head, own) = self.head(base.head.status, merged, sent, Some(base.body.len()), asked)?;
+        // The stored tags are no longer among the fields. Those of the 304 replace them, if it has any.
+        if !self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name)) {
+            let kept = base.head.labels.iter().filter(|label| label::is_tag(label));
+            let groups = head.labels.iter().filter(|label| !label::is_tag(label));
+            head.labels = kept.chain(groups).cloned().collect();
+        }
+        Ok((head, own))
+    }
+
+    /// RFC 9111 §4.3.4: a strong validator freshens every stored response that has it.
+    fn freshen_others(&self, base: &Arc<Stored>, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) {
+        let Some(slot) = self.edge.store.get(&self.key) else { return };
+        for other in slot.variants() {
+            if Arc::ptr_eq(other, base)
+                || !other.is_whole()
+                || !self.edge.log.is_current(other.subject(self.key.as_bytes()))
+                || validation::freshens(&other.head.headers, fields) != Freshens::Strong
+            {
+                continue;
+            }
+            // Which requests the other response is for is known from its own request only, and only as long as the
+            // origin chooses by the same fields.
+            if let Ok((head, _)) = self.freshened(other, fields, sent, asked)
+                && head.headers.get_all(VARY).iter().eq(other.head.headers.get_all(VARY))
+            {
+                let head = Head { vary: other.head.vary.clone(), ..head };
+                let stored = Stored::new(Arc::new(head), other.body.clone(), self.stamp.as_of());
+                self.insert(&Arc::new(stored));
+            }
+        }
+    }
+
+    /// What a HEAD's answer says about the stored GET (RFC 9111 §4.3.5).
+    pub(crate) fn head_answered(
+        mut self,
+        response: &http::response::Parts,
+        sent: &HeaderMap,
+        asked: Duration,
+    ) {
+        let Some(base) = self.stored.clone() else { return };
+        if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
+            return;
+        }
+        let freshened = match validation::describes(&base.head.headers, &response.headers) {
+            true => self.freshened(&base, &response.headers, sent, asked),
+            false => Err(NotStored::Status),
+        };
+        match freshened {
+            Ok((head, _)) => {
+                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                self.publish(&Arc::new(stored));
+            }
+            Err(NotStored::Authorization) => {}
+            // The object is another by now, or is no longer to be stored.
+            Err(_) => self.edge.store.remove(&self.key.to_key(), &base),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What stays of a request when its parts have gone to the origin: enough to wait for a fill, and to make the viewer's answer
+//! out of whatever comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::IF_MODIFIED_SINCE;
+use http::{HeaderMap, Method, Response, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use crate::answer::{self, View};
+use crate::body::{Body, Source};
+use crate::edge::EdgeInner;
+use crate::fill::{Answer, Lead, Part, Participant, Recorder, Takes, Unshared};
+use crate::key::KeyBuf;
+use crate::lookup::{Ask, Look, Query, Use};
+use crate::outcome::{Detail, ForwardReason, Outcome};
+use crate::policy::CachePolicy;
+use crate::request::Facts;
+use crate::semantics::directives::RequestCacheControl;
+use crate::semantics::reuse::Failure;
+use crate::semantics::vary::Vary;
+use crate::semantics::{range, validation};
+use crate::store::{Head, Stored};
+
+/// How often a request that waited for another variant looks for the fill of its own.
+const REJOINS: u8 = 3;
+/// No viewer waits longer than this, whatever the policy says.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
+/// Everything about the request that stays when its parts have gone to the origin.
+pub(super) struct Reader {
+    pub(super) edge: Arc<EdgeInner>,
+    pub(super) policy: Arc<CachePolicy>,
+    pub(super) key: KeyBuf,
+    /// The key of the fill: that of a variant, where it is known what the responses vary by.
+    pub(super) fill_key: KeyBuf,
+    pub(super) method: Method,
+    /// The request's fields as the viewer sent them.
+    pub(super) headers: HeaderMap,
+    pub(super) facts: Facts,
+    pub(super) control: RequestCacheControl,
+    pub(super) reason: ForwardReason,
+    /// What is stored for the request and may have to stand in.
+    pub(super) stored: Option<Arc<Stored>>,
+    /// What is stored for other requests of the key. It may turn out to be for this one too.
+    pub(super) others: Vec<Arc<Stored>>,
+    /// The origin is asked for the viewer's range and no more.
+    pub(super) ranged: bool,
+}
+
+/// What waiting for another request's fill came to.
+pub(super) enum Waited<R> {
+    Answered(Response<Body<R>>),
+    /// The answer is for others; there may be one for this request under another key.
+    Elsewhere,
+    /// The origin failed the one who asked it.
+    Failed,
+    Alone(Detail),
+}
+
+impl Reader {
+    pub(super) fn take(&mut self, ask: Ask) {
+        self.reason = ask.reason;
+        self.stored = ask.stored;
+        self.others = ask.others;
+        if let Some(vary) = ask.vary {
+            self.vary_by(&vary);
+        }
+    }
+
+    pub(super) fn vary_by(&mut self, vary: &Vary) {
+        let mut fingerprint = Vec::new();
+        vary.fingerprint(&self.headers, &mut fingerprint);
+        self.fill_key = self.key.for_variant(&fingerprint);
+    }
+
+    /// Takes note of what the origin answers.
+    pub(super) fn recorder(&self, lead: Lead) -> Recorder {
+        let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(&self.policy));
+        Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone())
+    }
+
+    /// Makes a fill's request conditional on what is stored, and returns that. Where nothing is stored for the request
+    /// itself, the newest response to another request of the key may turn out to be for this one too (RFC 9111 §4.3.1).
+    pub(super) fn make_conditional(&self, request: &mut HeaderMap) -> Option<Arc<Stored>> {
+        if let Some(stored) = &self.stored {
+            return validation::make_conditional(&stored.head.headers, request).then(|| Arc::clone(stored));
+        }
+        let tagged =
+            |other: &&Arc<Stored>| other.is_whole() && validation::has_strong_tag(&other.head.headers);
+        let other = self.others.iter().find(tagged)?;
+        validation::make_conditional(&other.head.headers, request);
+        // A date does not tell which of several responses it is about.
+        request.remove(IF_MODIFIED_SINCE);
+        Some(Arc::clone(other))
+    }
+
+    /// Whether a part of the answer can be asked for and stored.
+    pub(super) fn may_have_part(&self) -> bool {
+        let plain = !self.facts.conditional && !self.facts.authorization;
+        self.method == Method::GET && self.facts.range && plain && range::is_single(&self.headers)
+    }
+
+    /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
+    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
+    pub(super) fn look_again(&mut self) -> Option<Arc<Stored>> {
+        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        (self.stored, self.others) = match look {
+            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
+            Look::Ask(ask) => (ask.stored, ask.others),
+            Look::Unsatisfiable => (None, Vec::new()),
+        };
+        None
+    }
+
+    /// When this request has waited long enough for another's fill.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.policy.limits.follower_wait.min(LONGEST_WAIT)
+    }
+
+    /// What this request takes of an answer that has begun to come.
+    pub(super) fn takes(&self) -> Takes {
+        Takes { control: self.control, now: self.edge.clock.elapsed() }
+    }
+
+    pub(super) fn query(&self) -> Query<'_> {
+        Query {
+            key: &self.key,
+            headers: &self.headers,
+            facts: &self.facts,
+            control: &self.control,
+            policy: &self.policy,
+        }
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View { method: &self.method, headers: &self.headers, facts: &self.facts, policy: &self.policy }
+    }
+
+    /// Waits for the head of a fill that another request leads.
+    pub(super) async fn wait<R>(
+        &mut self,
+        participant: Participant,
+        deadline: Instant,
+        rejoins: &mut u8,
+    ) -> Waited<R> {
+        let Ok(answer) = timeout_at(deadline, participant.answer()).await else {
+            return match self.stand_in(Failure::Disconnected) {
+                Some(stale) => Waited::Answered(stale),
+                None => Waited::Alone(Detail::Timeout),
+            };
+        };
+        let outcome = Outcome { collapsed: true, ..Outcome::forward(self.reason) };
+        match answer {
+            Answer::Flowing { head, length } if head.joinable && head.vary.matches(&self.headers) => {
+                Waited::Answered(self.answer_flowing(&head, length, participant, outcome))
+            }
+            Answer::Stored(stored) if stored.head.joinable && stored.head.vary.matches(&self.headers) => {
+                Waited::Answered(self.answer_stored(&stored, outcome))
+            }
+            // The answer is for other requests: those like this one share a fill of their own.
+            Answer::Flowing { head, .. } if head.joinable && *rejoins < REJOINS => {
+                *rejoins += 1;
+                self.vary_by(&head.vary);
+                Waited::Elsewhere
+            }
+            Answer::Flowing { .. } | Answer::Stored(_) => Waited::Alone(Detail::Uncacheable),
+            Answer::Unshared(Unshared::Private) => Waited::Alone(Detail::Uncacheable),
+            Answer::Unshared(Unshared::Refused(status)) => match self.stand_in(Failure::Status(status)) {
+                Some(stale) => Waited::Answered(stale),
+                None => Waited::Alone(Detail::OriginError),
+            },
+            Answer::Unshared(Unshared::Failed) => match self.stand_in(Failure::Disconnected) {
+                Some(stale) => Waited::Answered(stale),
+                None => Waited::Failed,
+            },
+        }
+    }
+
+    pub(super) fn answer_flowing<R>(
+        &self,
+        head: &Head,
+        length: Option<u64>,
+        participant: Participant,
+        outcome: Outcome,
+    ) -> Response<Body<R>> {
+        self.count(&outcome);
+        let now = self.edge.clock.elapsed();
+        answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
+    }
+
+    pub(super) fn answer_part<R>(
+        &self,
+        head: &Head,
+        participant: Participant,
+        part: &Part,
+        outcome: Outcome,
+    ) -> Response<Body<R>> {
+        self.count(&outcome);
+        let now = self.edge.clock.elapsed();
+        answer::part(&self.edge, &self.policy, head, Source::Fill(participant), part, outcome, now)
+    }
+
+    pub(super) fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
+        self.count(&outcome);
+        let now = self.edge.clock.elapsed();
+        let source = Source::Stored(Arc::clone(stored));
+        let length = Some(stored.total());
+        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
+    }
+
+    pub(super) fn answer_own<R: http_body::Body>(
+        &self,
+        response: Response<R>,
+        reduced: bool,
+        outcome: Outcome,
+    ) -> Response<Body<R>> {
+        self.count(&outcome);
+        answer::own(&self.edge, response, self.view(), reduced, outcome)
+    }
+
+    /// The stale response, where it may stand in for the origin's failure.
+    pub(super) fn stand_in<R>(&self, failure: Failure) -> Option<Response<Body<R>>> {
+        let stored = self.stored.as_ref()?;
+        let now = self.edge.clock.elapsed();
+        if !self.edge.stands_in(self.query(), stored, failure, now) {
+            return None;
+        }
+        let fwd_status = match failure {
+            Failure::Status(status) => Some(status),
+            Failure::Disconnected => None,
+        };
+        let outcome = Outcome { fwd_status, ttl: Some(stored.ttl(now)), ..Outcome::forward(self.reason) };
+        Some(self.answer_stored(stored, outcome.because(Detail::StaleIfError)))
+    }
+
+    /// The origin has failed everyone who tried.
+    pub(super) fn no_answer<R>(&self) -> Response<Body<R>> {
+        let outcome =
+            Outcome { collapsed: true, ..Outcome::forward(self.reason) }.because(Detail::OriginError);
+        self.count(&outcome);
+        answer::made_up(&self.edge, StatusCode::BAD_GATEWAY, outcome)
+    }
+
+    /// Whether an answer to this request would be stored, were it led by one.
+    pub(super) fn is_storable<R: http_body::Body>(&self, response: &Response<R>) -> bool {
+        crate::fill::would_store(&self.edge, &self.policy, &self.headers, response)
+    }
+
+    pub(super) fn count(&self, outcome: &Outcome) {
+        self.edge.counters.answered(outcome);
+    }
+}
