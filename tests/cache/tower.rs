@@ -63,12 +63,20 @@ async fn an_origin_behind_a_buffer_works() {
     let cache = edge.layer().layer(Buffer::new(ConcurrencyLimit::new(origin.clone(), 1), 2));
     let paths: Vec<_> = (0..20).map(|n| format!("/{}", n / 2)).collect();
     let ask = |path: &String| whole(cache.clone(), get(path));
-    for (path, reply) in paths.iter().zip(join_all(paths.iter().map(ask)).await) {
-        assert_eq!(reply.unwrap().text(), path);
-    }
+    let misses = async {
+        for (path, reply) in paths.iter().zip(join_all(paths.iter().map(ask)).await) {
+            assert_eq!(reply.unwrap().text(), path);
+        }
+    };
+    let hits = async {
+        // The first is stored by now; the rest fill the buffer for seconds to come.
+        sleep(Duration::from_secs(3)).await;
+        assert!(origin.asked() < 6);
+        let hit = cache.clone().call(get("/0")).now_or_never().expect("at once").unwrap();
+        assert_eq!(read(hit).await.unwrap().text(), "/0");
+    };
+    futures_util::future::join(misses, hits).await;
     assert_eq!(origin.asked(), 10);
-    let hit = cache.clone().call(get("/0")).now_or_never().expect("at once").unwrap();
-    assert_eq!(read(hit).await.unwrap().text(), "/0");
 }
 
 #[tokio::test(start_paused = true)]
