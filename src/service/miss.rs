@@ -173,7 +173,9 @@ where
                 _ => Ok(reader.no_answer()),
             },
             Ok(LeaderAnswer::Refreshed(stored, own)) => {
-                let outcome = Outcome { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: true, ..outcome };
+                // What is handed back as it was has not been stored anew.
+                let anew = !reader.stored.as_ref().is_some_and(|before| Arc::ptr_eq(before, &stored));
+                let outcome = Outcome { fwd_status: Some(StatusCode::NOT_MODIFIED), stored: anew, ..outcome };
                 let mut response = reader.answer_stored(&stored, outcome);
                 response.headers_mut().extend(own);
                 Ok(response)

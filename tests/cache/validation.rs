@@ -50,6 +50,24 @@ async fn a_304_may_say_that_a_stored_variant_is_for_a_new_request() {
 }
 
 #[tokio::test]
+async fn a_304_that_freshens_nothing_is_not_said_to_be_stored() {
+    let world = World::new(Origin::new(|seen| async move {
+        Ok(match seen.headers.get("if-none-match") {
+            Some(_) => response(304, &[("etag", "\"other\"")], ""),
+            None => response(200, &[("cache-control", "max-age=60"), ("etag", "\"one\"")], "body"),
+        })
+    }));
+    world.get("/a").await;
+    world.pass_seconds(61);
+    let reply = world.get("/a").await;
+    assert_eq!(
+        (reply.text(), reply.header("cache-status")),
+        ("body", Some("test; fwd=stale; fwd-status=304"))
+    );
+    assert!(!world.get("/a").await.is_hit());
+}
+
+#[tokio::test]
 async fn a_304_about_a_variant_nobody_named_is_no_answer() {
     let world = World::new(Origin::new(|seen| async move {
         let headers = [("cache-control", "max-age=60"), ("vary", "x-device"), ("etag", "\"one\"")];
