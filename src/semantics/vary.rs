@@ -65,6 +65,11 @@ impl Vary {
         self.fields.iter().all(|field| field.matches(request, self.normalise))
     }
 
+    /// Whether the response was chosen by this field.
+    pub fn names(&self, field: &HeaderName) -> bool {
+        self.fields.iter().any(|chosen| chosen.name == *field)
+    }
+
     /// Whether the response does not vary.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

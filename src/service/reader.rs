@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::IF_MODIFIED_SINCE;
+use http::header::{ACCEPT_ENCODING, IF_MODIFIED_SINCE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
@@ -87,9 +87,13 @@ impl Reader {
         if let Some(stored) = &self.stored {
             return validation::make_conditional(&stored.head.headers, request).then(|| Arc::clone(stored));
         }
-        let tagged =
-            |other: &&Arc<Stored>| other.is_whole() && validation::has_strong_tag(&other.head.headers);
-        let other = self.others.iter().find(tagged)?;
+        let nameable = |other: &&Arc<Stored>| {
+            let fields = &other.head.headers;
+            // nginx and others answer 304 whatever the coding, for one entity tag: a viewer who takes a compressed answer
+            // would get the plain one.
+            other.is_whole() && validation::has_strong_tag(fields) && !other.head.vary.names(&ACCEPT_ENCODING)
+        };
+        let other = self.others.iter().find(nameable)?;
         validation::make_conditional(&other.head.headers, request);
         // A date does not tell which of several responses it is about.
         request.remove(IF_MODIFIED_SINCE);

@@ -50,6 +50,22 @@ async fn a_304_may_say_that_a_stored_variant_is_for_a_new_request() {
 }
 
 #[tokio::test]
+async fn a_plain_copy_is_not_offered_to_who_takes_a_compressed_one() {
+    // An origin like nginx, with one entity tag for both, answers 304 to whoever names it.
+    let world = World::new(Origin::new(|seen| async move {
+        let headers = [("cache-control", "max-age=60"), ("vary", "accept-encoding"), ("etag", "\"v\"")];
+        let gzip = seen.headers.contains_key("accept-encoding");
+        Ok(match seen.headers.contains_key("if-none-match") {
+            true => response(304, &headers, ""),
+            false => response(200, &headers, if gzip { "gzip" } else { "plain" }),
+        })
+    }));
+    world.get("/a").await;
+    assert_eq!(world.get_with("/a", &[("accept-encoding", "gzip")]).await.text(), "gzip");
+    assert_eq!(world.get("/a").await.text(), "plain");
+}
+
+#[tokio::test]
 async fn a_304_that_freshens_nothing_is_not_said_to_be_stored() {
     let world = World::new(Origin::new(|seen| async move {
         Ok(match seen.headers.get("if-none-match") {
