@@ -191,8 +191,8 @@ impl Fill {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Adds a frame, and wakes who waits for it if `wake` says so. The body stops being kept when it is longer than `max_length`, or the fills of the edge hold more
-    /// than `budget` together.
+    /// Adds a frame, and wakes who waits for it if `wake` says so. The body stops being kept when it is longer than
+    /// `max_length`, or the fills of the edge hold more than `budget` together.
     pub(super) fn push(&self, frame: Bytes, max_length: u64, budget: u64, wake: bool) -> Kept {
         let (kept, wakers) = {
             let mut state = self.state.lock();

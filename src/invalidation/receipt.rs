@@ -118,6 +118,14 @@ pub(super) struct Entry {
     pub(super) charge: Charge,
 }
 
+#[cfg(test)]
+impl Entry {
+    pub(super) fn for_test() -> Self {
+        let (created, charge) = (SystemTime::UNIX_EPOCH, Charge::default());
+        Self { number: 0, reference: None, created, paths: 1, wildcards: 0, charge }
+    }
+}
+
 impl History {
     pub(super) fn add(&self, entry: Entry) -> Receipt {
         let receipt = Receipt(Arc::new(Inner {
@@ -172,6 +180,13 @@ impl History {
             .filter(|receipt| receipt.state() == InvalidationState::InProgress)
             .map(|receipt| (receipt.0.number, receipt.clone()))
             .collect()
+    }
+
+    /// Whether any receipt is in progress.
+    pub(super) fn has_open(&self) -> bool {
+        let receipts = self.receipts.lock();
+        // Newest first: what is in progress is almost always there.
+        receipts.iter().rev().any(|receipt| receipt.state() == InvalidationState::InProgress)
     }
 
     pub(super) fn complete(receipts: &[(u64, Receipt)]) {

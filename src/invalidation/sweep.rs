@@ -66,8 +66,9 @@ async fn sweep(mut running: Running) {
         // Looked at before the objects: a fill that ends after this published under rules that stay in force.
         let settled = edge.log.settled();
         let head = edge.log.head();
-        // While a fill lasts and no rule comes, there is nothing new to do.
-        if seen != Some((settled, head)) {
+        // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
+        // force, so it may come to light only when that has been applied already.
+        if seen != Some((settled, head)) || edge.ledger.history.has_open() {
             pass(&edge).await;
             edge.log.retire(settled);
             seen = Some((settled, head));
@@ -115,7 +116,8 @@ fn stops(edge: &EdgeInner) -> bool {
     // A swap, not a store: it sees the rule of whoever found the sweeper running before it.
     edge.sweeper.running.swap(false, Ordering::AcqRel);
     // If they have, this one goes on, or another was started for them.
-    !edge.log.is_pending() || edge.sweeper.running.swap(true, Ordering::AcqRel)
+    let more = edge.log.is_pending() || edge.ledger.history.has_open();
+    !more || edge.sweeper.running.swap(true, Ordering::AcqRel)
 }
 
 #[cfg(test)]
@@ -123,6 +125,7 @@ mod tests {
     use super::*;
     use crate::edge::Edge;
     use crate::invalidation::Scope;
+    use crate::invalidation::receipt::Entry;
 
     #[tokio::test(start_paused = true)]
     async fn rules_retire_though_fills_overlap_without_end() {
@@ -140,6 +143,20 @@ mod tests {
         tokio::time::sleep(PAUSE * 2).await;
         assert_eq!(log.pending(), 0);
         assert!(!edge.0.sweeper.running.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receipt_entered_after_its_rule_was_applied_is_completed() {
+        let edge = Edge::builder().build().unwrap();
+        // A fill that lasts keeps the sweep running.
+        let _running = edge.0.log.register();
+        let number = edge.0.log.append([Scope::All], None);
+        start(&edge.0);
+        tokio::time::sleep(PAUSE * 3).await;
+        let entry = Entry { number, ..Entry::for_test() };
+        let receipt = edge.0.ledger.history.add(entry);
+        start(&edge.0);
+        tokio::time::timeout(PAUSE * 3, receipt.completed()).await.expect("completed");
     }
 
     #[tokio::test(start_paused = true)]
