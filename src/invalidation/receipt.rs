@@ -85,7 +85,7 @@ impl Receipt {
     }
 
     /// Waits until it is completed. The sweep that completes it runs on tokio; where the invalidation was made outside a
-    /// runtime it starts with the next fill, or with this call.
+    /// runtime, it starts with the next invalidation inside one or with the next fill, and this waits for that.
     pub async fn completed(&self) {
         let mut state = self.0.state.subscribe();
         // The sender lives as long as this receipt.
