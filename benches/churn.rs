@@ -71,7 +71,7 @@ fn length(number: u64, largest: u64) -> usize {
 }
 
 /// Answers `/length/number`.
-async fn origin(request: Request<Empty<Bytes>>) -> Result<Response<Reads>, Infallible> {
+async fn origin<B>(request: Request<B>) -> Result<Response<Reads>, Infallible> {
     let length = request.uri().path().split('/').nth(1).and_then(|length| length.parse().ok());
     let length: usize = length.expect("the path begins with a length");
     let response = Response::builder()
