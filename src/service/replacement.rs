@@ -1,7 +1,7 @@
 //! What a write may put in the place of what it invalidates: a POST its answer (RFC 9110 §9.3.3), a PUT what it sent (§9.3.4).
 //!
 //! Why nothing old gets in by it, nor anything that was written over:
-//! 1. The head of the log is noted before the write is sent.
+//! 1. Before it is sent the write registers with the log, which keeps every rule that comes from then on.
 //! 2. When the answer has come, the write's own rules are appended, unless another that is about its key came since: then
 //!    another write or an invalidation overlapped this one, and which of them the origin did last nobody knows.
 //! 3. What is stored is as of those rules: any that comes later is about it.
@@ -19,12 +19,13 @@ use crate::answer;
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
 use crate::fill::{Copy, Recorder};
-use crate::invalidation::Scope;
+use crate::invalidation::{Registration, Scope};
 use crate::key::{self, KeyBuf};
 use crate::outcome::Outcome;
 use crate::policy::{CachePolicy, Writes};
 use crate::request::Facts;
 use crate::semantics::saved::saved;
+use crate::semantics::storable::content_length;
 use crate::semantics::{headers, writes};
 use crate::store::Blocks;
 use crate::upload::RequestBody;
@@ -34,8 +35,8 @@ pub(super) struct Replacement {
     edge: Arc<EdgeInner>,
     policy: Arc<CachePolicy>,
     key: KeyBuf,
-    /// The head of the log when it was sent.
-    as_of: u64,
+    /// Since before it was sent.
+    registration: Registration,
     asked: Duration,
     /// The request's fields, as a later GET is compared with them.
     sent: HeaderMap,
@@ -77,14 +78,15 @@ impl Replacement {
         headers::prepare_fill(&mut parts.headers);
         let key = KeyBuf::new(&parts, facts, &policy.key, edge.https).ok()?;
         let what = if through {
-            let promised = request.body().size_hint().exact();
+            let stated = content_length(request.headers()).ok()?;
+            let promised = stated.or(request.body().size_hint().exact());
             What::Sent(edge.fills.copy(promised, edge.max_object(policy), edge.max_in_flight)?)
         } else {
             What::Answer
         };
-        let (as_of, asked) = (edge.log.head(), edge.clock.elapsed());
+        let (registration, asked) = (edge.log.register(), edge.clock.elapsed());
         let (edge, policy) = (Arc::clone(edge), Arc::clone(policy));
-        Some(Self { edge, policy, key, as_of, asked, sent: parts.headers, what })
+        Some(Self { edge, policy, key, registration, asked, sent: parts.headers, what })
     }
 
     /// The body as it goes to the origin.
@@ -127,7 +129,7 @@ impl Replacement {
     {
         // It is a fill from here on only, so that a long upload keeps no other from running.
         let lead = self.edge.fills.lead_alone();
-        let as_of = self.edge.invalidate_alone(scopes, self.key.as_bytes(), self.as_of);
+        let as_of = self.edge.invalidate_alone(scopes, self.key.as_bytes(), self.registration.as_of());
         let (Some(lead), Some(as_of)) = (lead, as_of) else {
             return answer::passed(&self.edge, &self.policy, response, outcome);
         };

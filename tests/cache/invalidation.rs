@@ -11,8 +11,7 @@ use tower::{Layer, Service};
 use tower_edge::{Edge, Invalidation, Invalidator, ManualClock};
 
 use crate::support::{
-    Origin, OriginBody, OriginDown, World, feed, get, read, request, response, settle, start,
-    streamed,
+    Origin, OriginBody, OriginDown, World, feed, get, read, request, response, settle, start, streamed,
 };
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"v\"")];

@@ -18,8 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_edge::{Edge, RequestBody};
 use tower_edge::semantics::headers::strip_hop_by_hop;
+use tower_edge::{Edge, RequestBody};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
