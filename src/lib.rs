@@ -22,7 +22,7 @@
 //! let edge = Edge::builder().name("fra-1").build()?;
 //! let site = edge.layer().layer(service_fn(origin));
 //! for (number, status) in ["fra-1; fwd=uri-miss; stored", "fra-1; hit; ttl=60"].iter().enumerate() {
-//!     let request = Request::get("http://example.com/").body(Empty::new())?;
+//!     let request = Request::get("http://example.com/").body(Empty::<Bytes>::new())?;
 //!     let response = site.clone().oneshot(request).await?;
 //!     assert_eq!(response.headers()["cache-status"], status);
 //!     assert_eq!(response.extensions().get::<Outcome>().map(Outcome::is_hit), Some(number == 1));
