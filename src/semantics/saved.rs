@@ -25,6 +25,9 @@ pub enum NotSaved {
     Status,
     /// Only a part was sent (RFC 9110 §14.5).
     Partial,
+    /// What was sent is framed in a way that its recipient takes off, as S3 does with `aws-chunked`, and sends a validator of what
+    /// is left.
+    Framed,
     /// The answer has no validator, which alone says that nothing was changed on the way in.
     NoValidator,
     /// The validator may be that of the answer's own content: frameworks make weak entity tags of whatever they send.
@@ -52,6 +55,11 @@ pub fn saved(
     }
     if request.contains_key(CONTENT_RANGE) {
         return Err(NotSaved::Partial);
+    }
+    let codings =
+        request.get_all(CONTENT_ENCODING).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"aws-chunked")) {
+        return Err(NotSaved::Framed);
     }
     if answer.contains_key(VARY) {
         return Err(NotSaved::Varies);
@@ -123,6 +131,8 @@ mod tests {
             (&[], 205, STRONG, false, Err(NotSaved::Status)),
             (&[], 303, STRONG, false, Err(NotSaved::Status)),
             (&[("content-range", "bytes 0-1/2")], 204, STRONG, false, Err(NotSaved::Partial)),
+            (&[("content-encoding", "gzip, AWS-chunked")], 200, STRONG, false, Err(NotSaved::Framed)),
+            (&[("content-encoding", "gzip")], 200, STRONG, false, Ok(())),
             (&[], 204, &[("etag", "\"v\""), ("vary", "origin")], false, Err(NotSaved::Varies)),
         ] {
             let decided = decide(request, status, answer, has_content).map(drop);
