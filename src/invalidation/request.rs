@@ -108,11 +108,8 @@ impl Invalidation {
     /// # Errors
     /// If it is no absolute `http` or `https` URL.
     pub fn url(url: &str) -> Result<Self, ScopeError> {
-        let key = url.parse::<Uri>().ok().and_then(|uri| KeyBuf::of_uri(&uri, &HeaderMap::new(), false).ok());
-        match key {
-            Some(key) => Ok(Self::new(vec![Scope::Uri(key.as_bytes().into())], 1, 0)),
-            None => Err(ScopeError::new(url, 0, "is no absolute http or https URL")),
-        }
+        let (_, key) = parse_url(url)?;
+        Ok(Self::new(vec![Scope::Uri(key.as_bytes().into())], 1, 0))
     }
 
     /// Objects with any of these tags, whose case does not matter.
@@ -181,6 +178,15 @@ impl Invalidation {
         self.reference = Some(reference.into());
         self
     }
+}
+
+/// A URL, and the key of what has no more than that in its key.
+pub(crate) fn parse_url(url: &str) -> Result<(Uri, KeyBuf), ScopeError> {
+    let parsed = url.parse::<Uri>().ok().and_then(|uri| {
+        let key = KeyBuf::of_uri(&uri, &HeaderMap::new(), false).ok()?;
+        Some((uri, key))
+    });
+    parsed.ok_or_else(|| ScopeError::new(url, 0, "is no absolute http or https URL"))
 }
 
 /// The keys of a path on a host, by either scheme.
