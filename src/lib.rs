@@ -56,6 +56,7 @@
 //! | what is kept, and how long | [`CachePolicy`] and its parts, [`Behavior`] for patterns of paths |
 //! | what a handler says of its answer | [`CacheHints`] |
 //! | what makes two requests the same | [`KeyPolicy`], [`Select`], [`CustomKey`] |
+//! | what is stored for a URL | [`Edge::objects`], [`StoredObject`] |
 //! | clearing | [`Invalidator`], [`Invalidation`] |
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
 //! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
@@ -79,6 +80,7 @@ mod invalidation;
 mod key;
 mod layer;
 mod lookup;
+mod objects;
 mod observe;
 mod outcome;
 mod policy;
@@ -101,6 +103,7 @@ pub use invalidation::{
 };
 pub use key::{CustomKey, KeyPolicy, Select};
 pub use layer::CacheLayer;
+pub use objects::StoredObject;
 pub use observe::Stats;
 pub use outcome::{Detail, Disposition, ForwardReason, Outcome};
 pub use policy::{

@@ -30,8 +30,8 @@ pub(crate) use self::meter::Meter;
 pub use self::meter::{Charge, InvalidateError, Tariff, Usage};
 pub(crate) use self::receipt::History;
 pub use self::receipt::{InvalidationState, Receipt};
-pub(crate) use self::request::checked_tag;
 pub use self::request::{Invalidation, ScopeError};
+pub(crate) use self::request::{checked_tag, parse_url};
 pub(crate) use self::rules::Scope;
 use crate::edge::Edge;
 use crate::sync::Mutex;
@@ -80,9 +80,9 @@ impl Invalidator {
         }
         let created = edge.clock.wall();
         let charge = meter.charge((paths, wildcards), history.in_progress(), created)?;
-        let soft = soft.then(|| edge.clock.elapsed());
-        let number = edge.log.append(scopes, soft);
-        let receipt = history.add(receipt::Entry { number, reference, created, paths, wildcards, charge });
+        let number = edge.log.append(scopes, soft.then(|| edge.clock.elapsed()));
+        let receipt =
+            history.add(receipt::Entry { number, reference, created, paths, wildcards, soft, charge });
         edge.counters.invalidated();
         sweep::start(edge);
         Ok(receipt)
@@ -96,6 +96,11 @@ impl Invalidator {
     /// The receipt with this id.
     pub fn receipt(&self, id: &str) -> Option<Receipt> {
         self.edge.0.ledger.history.get(id)
+    }
+
+    /// The receipt under a caller's reference.
+    pub fn receipt_of(&self, reference: &str) -> Option<Receipt> {
+        self.edge.0.ledger.history.by_reference(reference)
     }
 
     /// What this month's invalidations come to.

@@ -27,6 +27,7 @@ struct Inner {
     created: SystemTime,
     paths: u64,
     wildcards: u64,
+    soft: bool,
     charge: Charge,
     objects: AtomicU64,
     bytes: AtomicU64,
@@ -57,6 +58,11 @@ impl Receipt {
     /// When it was put in force.
     pub fn created(&self) -> SystemTime {
         self.0.created
+    }
+
+    /// Whether it made stale instead of taking away.
+    pub fn is_soft(&self) -> bool {
+        self.0.soft
     }
 
     /// How far it has got.
@@ -115,6 +121,7 @@ pub(super) struct Entry {
     pub(super) created: SystemTime,
     pub(super) paths: u64,
     pub(super) wildcards: u64,
+    pub(super) soft: bool,
     pub(super) charge: Charge,
 }
 
@@ -122,7 +129,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn for_test() -> Self {
         let (created, charge) = (SystemTime::UNIX_EPOCH, Charge::default());
-        Self { number: 0, reference: None, created, paths: 1, wildcards: 0, charge }
+        Self { number: 0, reference: None, created, paths: 1, wildcards: 0, soft: false, charge }
     }
 }
 
@@ -134,6 +141,7 @@ impl History {
             created: entry.created,
             paths: entry.paths,
             wildcards: entry.wildcards,
+            soft: entry.soft,
             charge: entry.charge,
             objects: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

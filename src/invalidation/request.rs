@@ -108,11 +108,8 @@ impl Invalidation {
     /// # Errors
     /// If it is no absolute `http` or `https` URL.
     pub fn url(url: &str) -> Result<Self, ScopeError> {
-        let key = url.parse::<Uri>().ok().and_then(|uri| KeyBuf::of_uri(&uri, &HeaderMap::new(), false).ok());
-        match key {
-            Some(key) => Ok(Self::new(vec![Scope::Uri(key.as_bytes().into())], 1, 0)),
-            None => Err(ScopeError::new(url, 0, "is no absolute http or https URL")),
-        }
+        let (_, key) = parse_url(url)?;
+        Ok(Self::new(vec![Scope::Uri(key.as_bytes().into())], 1, 0))
     }
 
     /// Objects with any of these tags, whose case does not matter.
@@ -185,6 +182,15 @@ pub(crate) fn checked_tag(tag: &str) -> Result<String, ScopeError> {
     })
 }
 
+/// A URL, and the key of what has no more than that in its key.
+pub(crate) fn parse_url(url: &str) -> Result<(Uri, KeyBuf), ScopeError> {
+    let parsed = url.parse::<Uri>().ok().and_then(|uri| {
+        let key = KeyBuf::of_uri(&uri, &HeaderMap::new(), false).ok()?;
+        Some((uri, key))
+    });
+    parsed.ok_or_else(|| ScopeError::new(url, 0, "is no absolute http or https URL"))
+}
+
 /// The keys of a path on a host, by either scheme.
 fn origins(host: &str, path: &str) -> Result<[Box<[u8]>; 2], ScopeError> {
     let key = |scheme: &str| {
@@ -209,7 +215,15 @@ fn check_path(path: &str) -> Result<(), ScopeError> {
     if path.len() > MAX_PATH {
         return wrong(MAX_PATH, "is longer than 4000 characters");
     }
-    if let Some((at, _)) = path.char_indices().find(|(_, c)| !c.is_ascii_graphic()) {
+    // `http::Uri`, and so a request, has `"` in a path and "`" in a query, though RFC 3986 does not.
+    let query = path.find('?').unwrap_or(path.len());
+    let encoded = |at, c: char| match c {
+        '<' | '>' => true,
+        '"' => at > query,
+        '`' => at < query,
+        _ => !c.is_ascii_graphic(),
+    };
+    if let Some((at, _)) = path.char_indices().find(|&(at, c)| encoded(at, c)) {
         return wrong(at, "has a character that must be percent-encoded");
     }
     match path.find('#') {
@@ -251,12 +265,29 @@ mod tests {
 
     #[test]
     fn what_cannot_be_named_is_an_error_with_its_place() {
-        for (path, position) in [("x", 0), ("", 0), ("/a b", 2), ("/\u{e9}", 1), ("/a#b", 2)] {
+        for (path, position) in [
+            ("x", 0),
+            ("", 0),
+            ("/a b", 2),
+            ("/\u{e9}", 1),
+            ("/a#b", 2),
+            ("/a<", 2),
+            ("/`?`", 1),
+            ("/\"?a\"", 4),
+        ] {
             let error = Invalidation::paths([path]).unwrap_err();
             assert_eq!(error.position(), position, "{error}");
             assert!(error.to_string().contains(&format!("{path:?}")), "{error}");
         }
         assert!(Invalidation::paths(["/", "/a?b=c&d", "/%C3%A9", "/*", "/a*b", "/a/*"]).is_ok());
+        // Whatever a request can carry can be named, with a host and without.
+        for c in (0..=127).map(char::from).filter(|c| *c != '#') {
+            for path in [format!("/{c}x"), format!("/?{c}x")] {
+                let carried = format!("http://a{path}").parse::<Uri>().is_ok();
+                assert_eq!(Invalidation::paths([&path]).is_ok(), carried, "{path}");
+                assert_eq!(Invalidation::host_paths("a", [&path]).is_ok(), carried, "{path}");
+            }
+        }
         for (tag, position) in [("", 0), ("a b", 1), ("a,b", 1), ("\u{e9}", 0)] {
             assert_eq!(Invalidation::tags([tag]).unwrap_err().position(), position, "{tag}");
         }

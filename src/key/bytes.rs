@@ -277,6 +277,20 @@ pub(crate) fn path_and_query(key: &[u8]) -> (&[u8], Option<&[u8]>) {
     (path, query)
 }
 
+/// What a key has beside the URI: names of header fields, and values. What a custom function added has no name.
+pub(crate) fn more_parts(key: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut at = uri_part(key).len();
+    std::iter::from_fn(move || {
+        let tag = *key.get(at)?;
+        let name_end = part_end(key, at + 1);
+        let value_end = part_end(key, name_end);
+        let name = if tag == COOKIE { b"cookie" } else { key.get(at + 5..name_end)? };
+        let value = key.get(name_end + 4..value_end)?;
+        at = value_end;
+        Some((name, value))
+    })
+}
+
 fn uri_end(key: &[u8], path: usize) -> usize {
     let query = part_end(key, path);
     match key.get(query) {

@@ -75,6 +75,12 @@ impl Vary {
         self.fields.is_empty()
     }
 
+    /// The fields the response was chosen by, with what its request had in them in normal form; `None` if it had no such
+    /// field.
+    pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, Option<&[u8]>)> {
+        self.fields.iter().map(|field| (&field.name, field.value.as_deref()))
+    }
+
     /// Appends the values that `request` has in these fields, so that two requests append the same bytes
     /// exactly when they fit the same response.
     ///

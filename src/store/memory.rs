@@ -64,6 +64,11 @@ impl MemoryStore {
         self.slots.get(key.as_bytes())
     }
 
+    /// The same, without counting as a use.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<Slot> {
+        self.slots.peek(key)
+    }
+
     /// Adds a response, unless one is stored whose fill began later. At most `max_variants` stay.
     ///
     /// Only variants that the log allows are carried over: a sweep may already have passed the place where the slot is

@@ -13,6 +13,7 @@ mod invalidation;
 mod keyed;
 mod newest;
 mod normal;
+mod objects;
 mod panics;
 mod parts;
 mod purge;

@@ -234,6 +234,8 @@ async fn a_repeated_reference_returns_the_first_receipt() {
     world.get("/x").await;
     let again = invalidate().unwrap();
     assert_eq!((again.id(), again.reference()), (first.id(), Some("r1")));
+    assert_eq!(invalidator.receipt_of("r1").map(|receipt| receipt.id()), Some(first.id()));
+    assert!(invalidator.receipt_of("r2").is_none() && !first.is_soft());
     assert!(world.get("/x").await.is_hit(), "nothing was invalidated again");
     assert_eq!(invalidator.usage().paths, 1);
     assert_eq!(invalidator.history().len(), 1);

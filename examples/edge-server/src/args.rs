@@ -1,6 +1,7 @@
 //! The flags, and the forms their values take.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,9 +9,30 @@ use clap::{Parser, ValueEnum};
 use hyper::http::HeaderName;
 use hyper::http::uri::{Authority, Scheme, Uri};
 
-/// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along.
+use crate::client::Call;
+
+/// What this process is to do.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Serve(Args),
+    /// Ask or tell a server that is running.
+    Call(Call),
+}
+
+// Not a line of documentation on `Args`, since clap would show it instead.
+/// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along. The commands talk to one
+/// that was started with --control.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    call: Option<Call>,
+
+    #[command(flatten)]
+    args: Args,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The site to stand in front of, such as http://127.0.0.1:3000
     #[arg(long, value_name = "URL", value_parser = origin)]
@@ -48,6 +70,21 @@ pub(crate) struct Args {
     /// one present counts
     #[arg(long, value_name = "FIELD", value_parser = field)]
     pub(crate) targeted: Vec<HeaderName>,
+
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ControlArgs {
+    /// Where to listen for operators, such as 127.0.0.1:9090; nowhere by default
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) control: Option<SocketAddr>,
+
+    /// A file with the token operators must show: 32 random bytes or more, in hexadecimal or base64. Without it
+    /// EDGE_CONTROL_TOKEN counts; without either only a loopback address is allowed
+    #[arg(long, value_name = "FILE", requires = "control")]
+    pub(crate) control_token_file: Option<PathBuf>,
 }
 
 /// What becomes of an answer with `Set-Cookie`.
@@ -79,10 +116,10 @@ pub(crate) enum OriginHost {
     Rewrite,
 }
 
-impl Args {
-    /// The flags of this process; or the exit status, once the help or the one line of error is printed.
+impl Task {
+    /// What the command line says; or the exit status, once the help or the one line of error is printed.
     pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
+        let CommandLine { call, args } = CommandLine::try_parse().map_err(|error| {
             if error.use_stderr() {
                 eprintln!("edge-server: {}", one_line(&error.to_string()));
                 ExitCode::from(2)
@@ -91,7 +128,8 @@ impl Args {
                 let _ = error.print();
                 ExitCode::SUCCESS
             }
-        })
+        })?;
+        Ok(call.map_or(Self::Serve(args), Self::Call))
     }
 }
 

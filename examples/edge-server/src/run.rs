@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tower::Layer;
-use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Ttl, Writes};
+use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
 use crate::upstream::Upstream;
-use crate::{demo, serve};
+use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
 ///
@@ -19,9 +20,16 @@ use crate::{demo, serve};
 /// What is wrong with a flag, or with an address.
 #[tokio::main]
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let edge =
-        Edge::builder().name(args.name.as_str()).capacity(args.capacity).policy(policy(&args)).build()?;
+    let tariff = Tariff::default();
+    let edge = Edge::builder()
+        .name(args.name.as_str())
+        .capacity(args.capacity)
+        .policy(policy(&args))
+        .tariff(tariff)
+        .build()?;
 
+    let closing = watch::Sender::new(false);
+    let control = control::open(&args.control, edge.clone(), tariff, closing.clone()).await?;
     let listener =
         TcpListener::bind(args.listen).await.map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr()?;
@@ -30,10 +38,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Some(origin) => (origin, false),
         None => (demo::start().await?.to_string().parse()?, true),
     };
-    announce(address, origin.as_str(), is_demo);
+    let control_address = control.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+    announce(address, origin.as_str(), control_address, is_demo);
 
     let upstream = Upstream::new(origin, args.name, args.origin_host == OriginHost::Rewrite);
-    serve::serve(listener, edge.layer().layer(upstream)).await;
+    serve::serve(listener, edge.layer().layer(upstream), control, closing).await;
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
 }
@@ -66,8 +75,11 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-fn announce(edge: SocketAddr, origin: &str, is_demo: bool) {
+fn announce(edge: SocketAddr, origin: &str, control: Option<SocketAddr>, is_demo: bool) {
     let mut text = format!("edge    http://{edge}\norigin  http://{origin}\n");
+    if let Some(control) = control {
+        text += &format!("control http://{control}\n");
+    }
     if is_demo {
         text += &format!(
             "\nThe origin is a demonstration; open the edge in a browser, or try:\n\

@@ -1,4 +1,4 @@
-//! The public side: accepts viewers, bounds what each may take, and answers through the cache.
+//! The listeners: accept viewers and operators, bound what each may take, and end together.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
@@ -27,6 +28,8 @@ use crate::upstream::OriginError;
 
 /// Open connections of viewers; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
+/// The same of operators.
+const CONTROL_CONNECTIONS: usize = 256;
 /// From a connection's start, or the last answer on it, to the end of the next request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a viewer may leave an answer unread. Those who never read would keep their connections, and so everyone else
@@ -41,6 +44,8 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Viewer {
     pub(crate) address: SocketAddr,
+    /// Where the connection was accepted.
+    pub(crate) local: SocketAddr,
     /// Counts the connection for as long as anything is left of it, such as a tunnel.
     slot: Arc<OwnedSemaphorePermit>,
 }
@@ -51,31 +56,58 @@ impl Viewer {
     }
 }
 
-/// Answers from `cache` until SIGINT or SIGTERM, then lets running requests end.
-pub(crate) async fn serve<C, B>(listener: TcpListener, cache: C)
-where
+/// Answers viewers from `cache` and operators from `control` until SIGINT or SIGTERM, then lets running requests end.
+/// `closing` says so to whoever waits for something else.
+pub(crate) async fn serve<C, B>(
+    listener: TcpListener,
+    cache: C,
+    control: Option<(TcpListener, Router)>,
+    closing: watch::Sender<bool>,
+) where
     C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
     C::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let server = server();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let (closing, _) = watch::channel(());
-    let mut signal = pin!(signal());
-    loop {
-        let (stream, address, slot) = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
-            () = &mut signal => break,
-        };
-        let viewer = Viewer { address, slot: Arc::new(slot) };
-        tokio::spawn(connection(server.clone(), stream, viewer, cache.clone(), closing.subscribe()));
+    let public = service_fn(move |request| answer(cache.clone(), request));
+    let viewers = listen(listener, server(), CONNECTIONS, public, &closing);
+    let operators = async {
+        if let Some((listener, control)) = control {
+            // One request at a time on a connection, so that their number bounds that of the requests.
+            listen(listener, server().http1_only(), CONTROL_CONNECTIONS, control, &closing).await;
+        }
+    };
+    tokio::select! {
+        // Neither ends; when the signal comes, both let go of their listeners.
+        ((), ()) = futures_util::future::join(viewers, operators) => {}
+        () = signal() => {}
     }
-    drop(listener);
     tracing::info!("closing {} connections", closing.receiver_count());
-    closing.send_replace(());
+    closing.send_replace(true);
     if timeout(SHUTDOWN_TIME, closing.closed()).await.is_err() {
         tracing::warn!("{} connections did not end in time", closing.receiver_count());
+    }
+}
+
+async fn listen<S, B>(
+    listener: TcpListener,
+    server: Builder<TokioExecutor>,
+    connections: usize,
+    service: S,
+    closing: &watch::Sender<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError> + std::fmt::Display,
+{
+    let slots = Arc::new(Semaphore::new(connections));
+    loop {
+        let (stream, address, slot) = accept(&listener, &slots).await;
+        // A connection that is gone already is answered nothing.
+        let Ok(local) = stream.local_addr() else { continue };
+        let viewer = Viewer { address, local, slot: Arc::new(slot) };
+        tokio::spawn(connection(server.clone(), stream, viewer, service.clone(), closing.subscribe()));
     }
 }
 
@@ -126,17 +158,17 @@ async fn accept(
     }
 }
 
-async fn connection<C, B>(
+async fn connection<S, B>(
     server: Builder<TokioExecutor>,
     stream: TcpStream,
     viewer: Viewer,
-    cache: C,
-    mut closing: watch::Receiver<()>,
+    answers: S,
+    mut closing: watch::Receiver<bool>,
 ) where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
-    C::Future: Send,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
+    B::Error: Into<BoxError> + std::fmt::Display,
 {
     // Answers are written whole; a delay would gather nothing.
     let _ = stream.set_nodelay(true);
@@ -148,7 +180,7 @@ async fn connection<C, B>(
         .service(service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(viewer.clone());
-            answer(cache.clone(), request)
+            answers.clone().oneshot(request)
         }));
     let stream = TokioIo::new(Patience::new(stream, UNREAD_TIME));
     let mut connection =

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod clearing;
+mod commands;
+mod control;
 mod demo;
 mod flags;
+mod guard;
 mod support;
 mod wire;

@@ -1,0 +1,110 @@
+//! The control port: what an operator asks and tells an edge, in JSON, on a listener of its own.
+//!
+//! `openapi.json` describes it and is served. `guard` decides who may ask; `invalidations` clears; `state` tells what there
+//! is; `problem` is every error.
+
+mod guard;
+mod invalidations;
+mod problem;
+mod state;
+
+use std::future::ready;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower_edge::{Edge, Tariff};
+
+use self::problem::Problem;
+use crate::args::ControlArgs;
+use crate::token::Token;
+
+const BODY_BYTES: usize = 64 * 1024;
+/// From a request's head to its answer's. Longer than the longest wait that may be asked for.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// What the control port knows.
+#[derive(Debug)]
+struct Control {
+    edge: Edge,
+    tariff: Tariff,
+    /// Whoever waits for an invalidation ends when the server does.
+    closing: watch::Sender<bool>,
+    /// One invalidation is made at a time, to tell a new one from a repeated one.
+    making: Mutex<()>,
+}
+
+type Shared = axum::extract::State<Arc<Control>>;
+
+/// Where it listens, and what answers there; nothing if it is off.
+///
+/// # Errors
+///
+/// What is wrong with the address or the token.
+pub(crate) async fn open(
+    args: &ControlArgs,
+    edge: Edge,
+    tariff: Tariff,
+    closing: watch::Sender<bool>,
+) -> Result<Option<(TcpListener, Router)>, String> {
+    let Some(address) = args.control else { return Ok(None) };
+    let token = Token::find(args.control_token_file.as_deref())?;
+    if token.is_none() && !address.ip().is_loopback() {
+        return Err(format!(
+            "--control {address}: anything but a loopback address needs a token (--control-token-file)"
+        ));
+    }
+    let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
+    let control = Control { edge, tariff, closing, making: Mutex::new(()) };
+    let expected = token.as_ref().map(Token::expected);
+    let description = description(token.is_some());
+    let router = Router::new()
+        .route("/openapi.json", get(move || ready(Json(description.clone()))))
+        .route("/invalidations", get(invalidations::list).post(invalidations::make))
+        .route("/invalidations/{id}", get(invalidations::one))
+        .route("/usage", get(state::usage))
+        .route("/stats", get(state::stats))
+        .route("/objects", get(state::objects))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "there is no such resource (see /openapi.json)")
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the resource has no such method (see Allow)")
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(from_fn(in_time))
+        .layer(from_fn_with_state(expected, guard::guard))
+        .with_state(Arc::new(control));
+    Ok(Some((listener, router)))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    format!("--control {address}: cannot listen: {error}")
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    timeout(ANSWER_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response()
+    })
+}
+
+/// The description, which asks for a token only where there is one.
+fn description(token: bool) -> Value {
+    let mut description: Value =
+        serde_json::from_str(include_str!("openapi.json")).expect("the description is JSON");
+    if !token {
+        description["security"] = Value::Array(Vec::new());
+    }
+    description
+}
