@@ -78,6 +78,8 @@ mod key;
 mod layer;
 mod lookup;
 mod observe;
+#[cfg(feature = "upstream")]
+pub mod origin;
 mod outcome;
 mod policy;
 mod request;

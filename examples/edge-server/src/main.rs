@@ -8,7 +8,6 @@ mod page;
 mod patience;
 mod run;
 mod serve;
-mod upstream;
 
 use std::process::ExitCode;
 

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tower::Layer;
+use tower_edge::origin::Upstream;
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Ttl};
 
 use crate::args::{Args, Cookies, OriginHost};
-use crate::upstream::Upstream;
 use crate::{demo, serve};
 
 /// Serves until a signal ends it.

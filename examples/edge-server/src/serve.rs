@@ -17,13 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_edge::origin::Viewer;
+use tower_edge::origin::upstream::OriginError;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
 use crate::admit::admit;
 use crate::page::{Body, page};
 use crate::patience::Patience;
-use crate::upstream::OriginError;
 
 /// Open connections of viewers; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
@@ -36,20 +37,6 @@ const HEAD_BYTES: usize = 64 * 1024;
 const HEAD_FIELDS: usize = 128;
 /// From a signal to the end, whatever is still running.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
-
-/// Who sent a request. It travels in the request's extensions, past the cache, to the origin side.
-#[derive(Clone)]
-pub(crate) struct Viewer {
-    pub(crate) address: SocketAddr,
-    /// Counts the connection for as long as anything is left of it, such as a tunnel.
-    slot: Arc<OwnedSemaphorePermit>,
-}
-
-impl Viewer {
-    pub(crate) fn into_slot(self) -> Arc<OwnedSemaphorePermit> {
-        self.slot
-    }
-}
 
 /// Answers from `cache` until SIGINT or SIGTERM, then lets running requests end.
 pub(crate) async fn serve<C, B>(listener: TcpListener, cache: C)
@@ -68,7 +55,8 @@ where
             accepted = accept(&listener, &slots) => accepted,
             () = &mut signal => break,
         };
-        let viewer = Viewer { address, slot: Arc::new(slot) };
+        // Counts the connection for as long as anything is left of it.
+        let viewer = Viewer::new(address).keep(Arc::new(slot));
         tokio::spawn(connection(server.clone(), stream, viewer, cache.clone(), closing.subscribe()));
     }
     drop(listener);

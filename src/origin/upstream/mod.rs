@@ -21,10 +21,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
-use self::body::{Count, Counted, Paced};
-pub(crate) use self::error::OriginError;
+use self::body::{Count, Counted};
+pub use self::body::{Paced, PacedError};
+pub use self::error::OriginError;
 use self::head::Rules;
-use crate::serve::Viewer;
+use crate::origin::Viewer;
 
 const CONNECT_TIME: Duration = Duration::from_millis(3500);
 const FIRST_BYTE_TIME: Duration = Duration::from_secs(30);
@@ -36,7 +37,7 @@ const IDLE_CONNECTIONS: usize = 256;
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// A service that asks the origin.
-pub(crate) struct Upstream<B> {
+pub struct Upstream<B> {
     client: Client<HttpConnector, Counted<B>>,
     rules: Arc<Rules>,
 }
@@ -48,7 +49,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// In front of `origin`, by the name of `edge` in `Via`.
-    pub(crate) fn new(origin: Authority, edge: String, rewrite_host: bool) -> Self {
+    pub fn new(origin: Authority, edge: String, rewrite_host: bool) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIME));
         connector.set_nodelay(true);

@@ -68,7 +68,7 @@ impl<B: Body> Body for Counted<B> {
 
 pin_project! {
     /// A body that fails when nothing of it comes for too long. The time its reader takes does not count.
-    pub(crate) struct Paced<B> {
+    pub struct Paced<B> {
         #[pin]
         body: B,
         #[pin]
@@ -118,7 +118,7 @@ where
 
 /// Why a body from the origin ended early.
 #[derive(Debug)]
-pub(crate) enum PacedError<E> {
+pub enum PacedError<E> {
     /// The connection failed, or the body was malformed.
     Body(E),
     /// Nothing came in time.

@@ -9,7 +9,7 @@ use hyper_util::client::legacy;
 
 /// Why the origin gave no answer.
 #[derive(Debug)]
-pub(crate) enum OriginError {
+pub enum OriginError {
     /// No connection could be made.
     Connect(legacy::Error),
     /// No connection was made in time.
@@ -26,7 +26,7 @@ pub(crate) enum OriginError {
 
 impl OriginError {
     /// RFC 9110 §15.6.3 and §15.6.5
-    pub(crate) const fn status(&self) -> StatusCode {
+    pub const fn status(&self) -> StatusCode {
         match self {
             Self::ConnectTime | Self::FirstByteTime => StatusCode::GATEWAY_TIMEOUT,
             Self::Connect(_) | Self::Exchange(_) | Self::Unasked101 | Self::Target => StatusCode::BAD_GATEWAY,
@@ -34,7 +34,7 @@ impl OriginError {
     }
 
     /// The text a viewer sees. It tells nothing about the origin.
-    pub(crate) const fn page(&self) -> &'static str {
+    pub const fn page(&self) -> &'static str {
         match self {
             Self::ConnectTime | Self::FirstByteTime => "The origin did not answer in time.\n",
             Self::Connect(_) => "The origin cannot be reached.\n",

@@ -1,12 +1,12 @@
 //! Upgrades, such as WebSocket: once both sides have switched, bytes are passed both ways.
 
+use crate::semantics::headers::strip_hop_by_hop;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::{OnUpgrade, on};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
-use tower_edge::semantics::headers::strip_hop_by_hop;
 
-use crate::serve::Viewer;
+use crate::origin::Viewer;
 
 /// A viewer's wish to switch to another protocol.
 pub(super) struct Upgrade {
@@ -44,18 +44,14 @@ impl Upgrade {
         strip_hop_by_hop(headers);
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
-        let slot = viewer.map(Viewer::into_slot);
+        let slot = viewer.and_then(Viewer::into_kept);
         tokio::spawn(async move {
             // A tunnel counts as the connection it was.
             let _slot = slot;
-            match tokio::try_join!(self.viewer, origin) {
-                Ok((viewer, origin)) => {
-                    let (mut viewer, mut origin) = (TokioIo::new(viewer), TokioIo::new(origin));
-                    if let Err(error) = tokio::io::copy_bidirectional(&mut viewer, &mut origin).await {
-                        tracing::debug!("tunnel ended: {error}");
-                    }
-                }
-                Err(error) => tracing::debug!("no tunnel: {error}"),
+            if let Ok((viewer, origin)) = tokio::try_join!(self.viewer, origin) {
+                let (mut viewer, mut origin) = (TokioIo::new(viewer), TokioIo::new(origin));
+                // However it ends, both connections end with it.
+                let _ = tokio::io::copy_bidirectional(&mut viewer, &mut origin).await;
             }
         });
     }

@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::semantics::headers::strip_hop_by_hop;
 use hyper::header::{CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use hyper::{Request, Response, Version};
-use tower_edge::semantics::headers::strip_hop_by_hop;
 
 use super::OriginError;
 use super::tunnel::Upgrade;
-use crate::serve::Viewer;
+use crate::origin::Viewer;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
