@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_edge::origin::Upstream;
+use tower_edge::origin::upstream::{HostField, Protocol, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Ttl};
 
 use crate::args::{Args, Cookies, OriginHost};
@@ -28,11 +28,17 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     let (origin, is_demo) = match args.origin {
         Some(origin) => (origin, false),
-        None => (demo::start().await?.to_string().parse()?, true),
+        None => (format!("http://{}", demo::start().await?), true),
     };
-    announce(address, origin.as_str(), is_demo);
+    let host = match args.origin_host {
+        OriginHost::Keep => HostField::Keep,
+        OriginHost::Rewrite => HostField::Origin,
+    };
+    let protocol = if args.origin_http2 { Protocol::Http2 } else { Protocol::Negotiated };
+    let upstream =
+        Upstream::builder(origin.as_str()).name(args.name).host(host).protocol(protocol).build()?;
+    announce(address, &origin, is_demo);
 
-    let upstream = Upstream::new(origin, args.name, args.origin_host == OriginHost::Rewrite);
     serve::serve(listener, edge.layer().layer(upstream)).await;
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
@@ -63,7 +69,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 }
 
 fn announce(edge: SocketAddr, origin: &str, is_demo: bool) {
-    let mut text = format!("edge    http://{edge}\norigin  http://{origin}\n");
+    let mut text = format!("edge    http://{edge}\norigin  {origin}\n");
     if is_demo {
         text += &format!(
             "\nThe origin is a demonstration; open the edge in a browser, or try:\n\

@@ -17,8 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_edge::origin::Viewer;
-use tower_edge::origin::upstream::OriginError;
+use tower_edge::origin::{Viewer, upstream};
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
@@ -41,7 +40,7 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 /// Answers from `cache` until SIGINT or SIGTERM, then lets running requests end.
 pub(crate) async fn serve<C, B>(listener: TcpListener, cache: C)
 where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error> + Clone + Send + 'static,
     C::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -121,7 +120,7 @@ async fn connection<C, B>(
     cache: C,
     mut closing: watch::Receiver<()>,
 ) where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error> + Clone + Send + 'static,
     C::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -170,7 +169,7 @@ async fn connection<C, B>(
 
 async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Response<Body<B>>, Infallible>
 where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError>,
+    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error>,
 {
     if let Err(refusal) = admit(&mut request) {
         return Ok(page(refusal.status(), refusal.reason()));
@@ -178,7 +177,7 @@ where
     Ok(match cache.oneshot(request).await {
         Ok(response) => response.map(Body::Left),
         Err(error) => {
-            tracing::debug!("no answer: {error}");
+            tracing::debug!(error = &error as &dyn std::error::Error, "no answer");
             page(error.status(), error.page())
         }
     })

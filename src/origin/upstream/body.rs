@@ -1,18 +1,25 @@
-//! Bodies on their way: [`Counted`] towards the origin, [`Paced`] from it.
+//! Bodies on their way: [`Outgoing`] towards the origin, [`Body`] from it.
 
-use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Frame, SizeHint};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
+use tower::BoxError;
 
-/// How many frames of a body have passed.
+use super::error::{Error, ErrorKind};
+use super::service::Lease;
+use crate::semantics::headers::strip_hop_by_hop;
+
+/// How often something has moved.
 #[derive(Clone, Default)]
 pub(super) struct Count(Arc<AtomicU64>);
 
@@ -26,85 +33,81 @@ impl Count {
     }
 }
 
-pin_project! {
-    /// A body that counts its frames.
-    pub(super) struct Counted<B> {
-        #[pin]
-        body: B,
-        count: Count,
+/// A request's body of any type. Counts the frames it gives.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    /// `None` is an empty body, which most requests have: those cost nothing here.
+    body: Option<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>>,
+    count: Count,
+}
+
+impl Outgoing {
+    pub(super) fn new<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let body = (!body.is_end_stream()).then(|| Box::pin(Erased { body }) as _);
+        Self { body, count: Count::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_none()
+    }
+
+    pub(super) fn count(&self) -> Count {
+        self.count.clone()
     }
 }
 
-impl<B> Counted<B> {
-    pub(super) fn new(body: B, count: Count) -> Self {
-        Self { body, count }
-    }
-}
-
-impl<B: Body> Body for Counted<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let frame = this.body.poll_frame(cx);
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = body.as_mut().poll_frame(cx);
         if frame.is_ready() {
-            this.count.add();
+            self.count.add();
         }
-        frame
+        frame.map_ok(strip_trailers)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint())
     }
 }
 
 pin_project! {
-    /// A body that fails when nothing of it comes for too long. The time its reader takes does not count.
-    pub struct Paced<B> {
+    /// A body whose error has lost its type.
+    struct Erased<B> {
         #[pin]
         body: B,
-        #[pin]
-        timer: Sleep,
-        limit: Duration,
-        waits: bool,
     }
 }
 
-impl<B> Paced<B> {
-    pub(super) fn new(body: B, limit: Duration) -> Self {
-        Self { body, timer: sleep(limit), limit, waits: false }
-    }
-}
-
-impl<B: Body> Body for Paced<B>
+impl<B> http_body::Body for Erased<B>
 where
-    B::Error: Error + Send + Sync + 'static,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
 {
-    type Data = B::Data;
-    type Error = PacedError<B::Error>;
+    type Data = Bytes;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let mut this = self.project();
-        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
-            *this.waits = false;
-            return Poll::Ready(frame.map(|frame| frame.map_err(PacedError::Body)));
-        }
-        if !*this.waits {
-            *this.waits = true;
-            this.timer.as_mut().reset(Instant::now() + *this.limit);
-        }
-        this.timer.poll(cx).map(|()| Some(Err(PacedError::BetweenBytesTime)))
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.project().body.poll_frame(cx).map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -116,30 +119,104 @@ where
     }
 }
 
-/// Why a body from the origin ended early.
-#[derive(Debug)]
-pub enum PacedError<E> {
-    /// The connection failed, or the body was malformed.
-    Body(E),
-    /// Nothing came in time.
-    BetweenBytesTime,
-}
-
-impl<E> fmt::Display for PacedError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Body(_) => "the origin's connection failed",
-            Self::BetweenBytesTime => "the origin went silent",
-        })
+/// Fields of the connection do not become those of the message by coming after its body.
+fn strip_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            strip_hop_by_hop(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
-impl<E: Error + 'static> Error for PacedError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Body(error) => Some(error),
-            Self::BetweenBytesTime => None,
+/// The body of an answer from an [`Upstream`](super::Upstream). It fails when nothing of it comes for too long; the time
+/// its reader takes does not count.
+pub struct Body(Paced<Incoming>);
+
+impl Body {
+    /// A body that gives back what it holds when it ends well.
+    pub(super) fn new(body: Incoming, limit: Duration, lease: Option<Lease>) -> Self {
+        Self(Paced::new(body, limit, lease))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.0.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.body.size_hint()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+struct Paced<B> {
+    body: B,
+    limit: Duration,
+    /// Runs while the reader waits. Most bodies never have one wait.
+    timer: Option<Pin<Box<Sleep>>>,
+    waits: bool,
+    /// The connection, until it can be used again. Dropped with a body that has not ended, it is closed.
+    lease: Option<Lease>,
+}
+
+impl<B> Paced<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    fn new(body: B, limit: Duration, lease: Option<Lease>) -> Self {
+        let mut paced = Self { body, limit, timer: None, waits: false, lease };
+        paced.release_at_end(false);
+        paced
+    }
+
+    fn release_at_end(&mut self, ended: bool) {
+        if (ended || self.body.is_end_stream())
+            && let Some(lease) = self.lease.take()
+        {
+            lease.end();
         }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.waits = false;
+            return Poll::Ready(match frame {
+                Some(Ok(frame)) => {
+                    self.release_at_end(false);
+                    Some(Ok(strip_trailers(frame)))
+                }
+                Some(Err(error)) => Some(Err(Error::with(ErrorKind::Exchange, error))),
+                None => {
+                    self.release_at_end(true);
+                    None
+                }
+            });
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        if !self.waits {
+            self.waits = true;
+            timer.as_mut().reset(Instant::now() + self.limit);
+        }
+        timer.as_mut().poll(cx).map(|()| Some(Err(ErrorKind::BetweenBytesTime.into())))
     }
 }
 
@@ -147,13 +224,16 @@ impl<E: Error + 'static> Error for PacedError<E> {
 mod tests {
     use std::convert::Infallible;
 
-    use bytes::Bytes;
     use futures_util::stream::{self, Stream};
-    use http_body_util::{BodyExt, StreamBody};
+    use http_body_util::StreamBody;
 
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(15);
+
+    fn paced(pause: Duration) -> Paced<impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin> {
+        Paced::new(StreamBody::new(Box::pin(trickle(pause))), LIMIT, None)
+    }
 
     fn trickle(pause: Duration) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
         stream::unfold((), move |()| async move {
@@ -162,28 +242,35 @@ mod tests {
         })
     }
 
+    async fn frame<B>(body: &mut Paced<B>) -> Result<Frame<Bytes>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        std::future::poll_fn(|cx| body.poll_frame(cx)).await.unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_trickles_goes_on() {
-        let mut body = Box::pin(Paced::new(StreamBody::new(trickle(LIMIT - Duration::from_secs(1))), LIMIT));
+        let mut body = paced(LIMIT - Duration::from_secs(1));
         for _ in 0..10 {
-            body.frame().await.unwrap().unwrap();
+            frame(&mut body).await.unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_falls_silent_is_an_error() {
-        let mut body = Box::pin(Paced::new(StreamBody::new(trickle(LIMIT * 2)), LIMIT));
+        let mut body = paced(LIMIT * 2);
         let start = Instant::now();
-        let error = body.frame().await.unwrap().unwrap_err();
-        assert!(matches!(error, PacedError::BetweenBytesTime));
+        assert_eq!(frame(&mut body).await.unwrap_err().kind(), ErrorKind::BetweenBytesTime);
         assert_eq!(start.elapsed(), LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_its_reader_takes_does_not_count() {
-        let mut body = Box::pin(Paced::new(StreamBody::new(trickle(LIMIT / 2)), LIMIT));
+        let mut body = paced(LIMIT / 2);
         for _ in 0..3 {
-            body.frame().await.unwrap().unwrap();
+            frame(&mut body).await.unwrap();
             sleep(LIMIT * 3).await;
         }
     }
