@@ -1,0 +1,7 @@
+//! `origin::Upstream` in front of real sockets: what the origin sees, and what comes of what it does.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod names;
+mod protocols;
+mod support;
