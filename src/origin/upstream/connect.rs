@@ -147,6 +147,7 @@ where
     } else {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES)
+            .max_header_size(HEAD_BYTES)
             .max_headers(HEAD_FIELDS)
             .handshake(stream)
             .await

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+mod again;
 mod names;
+mod passage;
+mod patience;
 mod protocols;
 mod support;
