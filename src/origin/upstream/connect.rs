@@ -22,6 +22,8 @@ use super::tls::{HTTP_2, Secure};
 
 /// RFC 8305 §5: how much later than the last one the next address is tried.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Addresses that are tried.
+const ADDRESSES: usize = 16;
 const HEAD_BYTES: usize = 64 * 1024;
 const HEAD_FIELDS: usize = 128;
 /// How long a connection of HTTP/2 with requests on it may be silent before it is asked whether it lives, and then
@@ -100,7 +102,7 @@ impl Connector {
 /// The first connection that comes about. An address that fails, or takes long, has the next one tried; one that takes
 /// long may still win.
 async fn dial(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut waiting = addresses.iter();
+    let mut waiting = addresses.iter().take(ADDRESSES);
     let mut attempts = FuturesUnordered::new();
     let mut failure = None;
     loop {

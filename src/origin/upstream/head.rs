@@ -49,6 +49,10 @@ impl Rules {
         }
         let viewer = parts.extensions.remove::<Viewer>();
         let asked = host(&parts);
+        // RFC 9110 §4.2.4: a host with a user in front of it is made to mislead.
+        if asked.as_ref().is_some_and(|asked| asked.as_bytes().contains(&b'@')) {
+            return Err(ErrorKind::Target.into());
+        }
         let takes_trailers = takes_trailers(&parts.headers);
         let headers = &mut parts.headers;
         self.refuse_loop(headers)?;
@@ -232,8 +236,14 @@ mod tests {
 
     #[test]
     fn a_target_that_cannot_be_sent_is_the_viewers_fault() {
-        let error = head(None, Request::connect("a:443")).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Target);
+        for request in [
+            Request::connect("a:443"),
+            Request::get("http://user@a/"),
+            Request::get("/").header(HOST, "user@a"),
+        ] {
+            let error = head(None, request).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Target);
+        }
         let bad = head(None, Request::get("/").header(HOST, "a b")).unwrap();
         assert_eq!(bad.over_http_2().unwrap_err().kind(), ErrorKind::Target);
     }

@@ -120,12 +120,15 @@ impl Connections {
                 return Some(Link { connection: Connection::Http2(Arc::clone(shared)), used: true });
             }
         }
-        while let Some(Idle { connection, since }) = kept.idle.pop() {
-            let is_young = now - since < idle_time && now - connection.born < life;
-            if is_young && fits(connection.born) && connection.sender.is_ready() {
+        for at in (0..kept.idle.len()).rev() {
+            let Idle { connection, since } = &kept.idle[at];
+            let is_young = now - *since < idle_time && now - connection.born < life;
+            if !is_young || !connection.sender.is_ready() {
+                ended.push(kept.idle.remove(at));
+            } else if fits(connection.born) {
+                let Idle { connection, .. } = kept.idle.remove(at);
                 return Some(Link { connection: Connection::Http1(connection), used: true });
             }
-            ended.push(connection);
         }
         None
     }
@@ -207,17 +210,20 @@ async fn sweep(pool: Weak<Connections>) {
         sleep(PAUSE).await;
         let Some(pool) = pool.upgrade() else { return };
         let now = Instant::now();
+        let Pool { idle_time, life, .. } = pool.settings;
+        // These end when the lock is free again.
+        let (mut ended, mut over) = (Vec::new(), Vec::new());
         let mut kept = pool.kept.lock();
-        let Kept { idle, shared, .. } = &mut *kept;
-        let ended: Vec<_> = idle.extract_if(.., |idle| now - idle.since >= pool.settings.idle_time).collect();
-        let over =
-            |shared: &mut Arc<Http2>| shared.sender.is_closed() || now - shared.born >= pool.settings.life;
-        let over: Vec<_> = shared.extract_if(.., over).collect();
-        if idle.is_empty() && shared.is_empty() {
+        ended.extend(
+            kept.idle
+                .extract_if(.., |idle| now - idle.since >= idle_time || idle.connection.sender.is_closed()),
+        );
+        over.extend(
+            kept.shared.extract_if(.., |shared| shared.sender.is_closed() || now - shared.born >= life),
+        );
+        if kept.idle.is_empty() && kept.shared.is_empty() {
             kept.swept = false;
             return;
         }
-        drop(kept);
-        drop((ended, over));
     }
 }

@@ -103,7 +103,7 @@ impl Shared {
     }
 
     /// Sends a request, and once more if that does no harm: the connection had been used before, was closed in the
-    /// meantime, and either nothing was sent, or what was sent may be repeated (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+    /// meantime, and either the request was not processed, or it may be processed twice (RFC 9110 §9.2.2).
     async fn ask(
         &self,
         head: Head,
@@ -117,14 +117,14 @@ impl Shared {
                 Err(failure) => Err(Error::with(ErrorKind::Exchange, failure.into_error())),
             };
         }
-        let may_repeat = head.is_idempotent() && body.is_empty();
+        let (is_idempotent, is_empty) = (head.is_idempotent(), body.is_empty());
         let mut failure = match self.send(&mut link, head.clone(), body).await? {
             Ok(response) => return Ok((response, link)),
             Err(failure) => failure,
         };
         let body = match failure.take_message() {
             Some(unsent) => unsent.into_body(),
-            None if may_repeat && died(failure.error()) => Outgoing::default(),
+            None if is_empty && may_repeat(failure.error(), is_idempotent) => Outgoing::default(),
             None => return Err(Error::with(ErrorKind::Exchange, failure.into_error())),
         };
         // All connections from before may have died together, as when the origin is restarted.
@@ -174,19 +174,24 @@ impl Lease {
     }
 }
 
-/// Whether the connection ended before an answer came, rather than that a bad one came.
-fn died(error: &hyper::Error) -> bool {
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        return true;
-    }
+/// Whether a request that failed like this may be sent again.
+fn may_repeat(error: &hyper::Error, is_idempotent: bool) -> bool {
+    // The connection ended before an answer came, rather than that a bad one came.
+    let mut died = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<io::Error>() {
-            return true;
+        died |= error.is::<io::Error>();
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            died |= error.is_io();
+            // RFC 9113 §8.7: the origin says that it has not processed the request.
+            let refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            if refused && error.is_remote() {
+                return true;
+            }
         }
         cause = error.source();
     }
-    false
+    died && is_idempotent
 }
 
 /// Waits for the head of the answer. The time runs anew while the request's own body still moves.

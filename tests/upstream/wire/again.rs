@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{Empty, Full};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower_edge::origin::upstream::{ErrorKind, Protocol, Upstream};
 
 use crate::support::{Origin, ask, get, read_head};
@@ -148,4 +148,55 @@ async fn a_connection_of_http_2_that_dies_is_replaced_once_for_all() {
         answer.unwrap();
     }
     assert_eq!(second.unwrap().connections(), 1);
+}
+
+/// A connection of HTTP/2, by hand: answers stream 1 with an empty 200, and to stream 3 says `last` and ends.
+async fn refuse_the_second(mut stream: tokio::net::TcpStream, number: usize, last: Vec<u8>) {
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.unwrap();
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut frame = [0; 9];
+    while stream.read_exact(&mut frame).await.is_ok() {
+        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]) as usize;
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        let id = frame[8];
+        match (frame[3], id) {
+            (1, 3) if number == 0 => {
+                stream.write_all(&last).await.unwrap();
+                return;
+            }
+            // RFC 7541, appendix A: the table's entry for 200.
+            (1, _) => stream.write_all(&[0, 0, 1, 1, 0x4 | 0x1, 0, 0, 0, id, 0x88]).await.unwrap(),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_http_2_refuses_is_sent_once_more_and_what_it_breaks_off_only_if_it_may_be_repeated() {
+    let go_away = |last: u8, reason: u8| vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, reason];
+    let reset = |reason: u8| vec![0, 0, 4, 3, 0, 0, 0, 0, 3, 0, 0, 0, reason];
+    for (last, method, body, again) in [
+        (go_away(1, 0), Method::POST, "", true),
+        (go_away(1, 0), Method::GET, "", true),
+        (go_away(1, 0), Method::POST, "body", false),
+        (reset(7), Method::POST, "", true),
+        // It may have been processed.
+        (go_away(3, 0), Method::POST, "", false),
+        (go_away(3, 0), Method::GET, "", true),
+        (Vec::new(), Method::POST, "", false),
+        (Vec::new(), Method::GET, "", true),
+        // That is an answer.
+        (reset(2), Method::POST, "", false),
+        (reset(2), Method::GET, "", false),
+    ] {
+        let what = format!("{last:?} {method} {body}");
+        let origin =
+            Origin::by_hand(move |number, stream| refuse_the_second(stream, number, last.clone())).await;
+        let upstream = Upstream::builder(origin.url()).protocol(Protocol::Http2).build().unwrap();
+        ask(&upstream, get("/first")).await.unwrap();
+        let answer = ask(&upstream, request(method, body)).await;
+        assert_eq!(answer.is_ok(), again, "{what}: {answer:?}");
+        assert_eq!(origin.connections(), if again { 2 } else { 1 }, "{what}");
+    }
 }
