@@ -82,6 +82,8 @@ mod layer;
 mod lookup;
 mod objects;
 mod observe;
+#[cfg(feature = "upstream")]
+pub mod origin;
 mod outcome;
 mod policy;
 mod request;

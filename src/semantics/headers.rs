@@ -38,7 +38,8 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// Removes hop-by-hop fields and those `Connection` nominates, except the ones it may not nominate away:
-/// `Host`, `Content-Length`, `Authorization`, `Cookie`, `Cache-Control`, `Vary`, `Set-Cookie` and the forwarding fields.
+/// `Host`, `Content-Length`, `Authorization`, `Cookie`, `Cache-Control`, `Vary`, `Set-Cookie` and the forwarding fields, `CDN-Loop`
+/// among them (RFC 8586 §2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // The names are copied out, since they are read from the map they are removed from.
     let nominated: SmallVec<[HeaderName; 4]> = headers
@@ -59,7 +60,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Whether `Connection` has no say over a field. RFC 9110 §7.6.1 bars a sender from nominating what is meant for
 /// every recipient; a client that does it anyway wants the origin to miss a field that the edge has acted on.
 fn is_protected(name: &HeaderName) -> bool {
-    const PROTECTED: [HeaderName; 10] = [
+    const PROTECTED: [HeaderName; 11] = [
         header::HOST,
         header::CONTENT_LENGTH,
         header::AUTHORIZATION,
@@ -69,6 +70,7 @@ fn is_protected(name: &HeaderName) -> bool {
         header::SET_COOKIE,
         header::FORWARDED,
         header::VIA,
+        HeaderName::from_static("cdn-loop"),
         HeaderName::from_static("x-real-ip"),
     ];
     PROTECTED.contains(name) || name.as_str().starts_with("x-forwarded-")
@@ -132,16 +134,20 @@ mod tests {
     fn nominated_fields_go_and_protected_fields_stay() {
         // RFC 9110 §7.6.1
         for (connection, rest) in [
-            ("a, b", vec!["c", "cookie", "host", "x-forwarded-host"]),
-            ("A ,, c", vec!["b", "cookie", "host", "x-forwarded-host"]),
-            ("host, Cookie, X-Forwarded-Host", vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"]),
-            ("a b", vec!["a", "b", "c", "cookie", "host", "x-forwarded-host"]),
+            ("a, b", vec!["c", "cdn-loop", "cookie", "host", "x-forwarded-host"]),
+            ("A ,, c", vec!["b", "cdn-loop", "cookie", "host", "x-forwarded-host"]),
+            (
+                "host, Cookie, X-Forwarded-Host, CDN-Loop",
+                vec!["a", "b", "c", "cdn-loop", "cookie", "host", "x-forwarded-host"],
+            ),
+            ("a b", vec!["a", "b", "c", "cdn-loop", "cookie", "host", "x-forwarded-host"]),
         ] {
             let mut headers = map(&[
                 ("a", "1"),
                 ("a", "2"),
                 ("b", "1"),
                 ("c", "1"),
+                ("cdn-loop", "x"),
                 ("host", "example.com"),
                 ("cookie", "s=1"),
                 ("x-forwarded-host", "example.com"),

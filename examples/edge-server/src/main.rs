@@ -13,7 +13,6 @@ mod patience;
 mod run;
 mod serve;
 mod token;
-mod upstream;
 
 use std::process::ExitCode;
 

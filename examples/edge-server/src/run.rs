@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::Layer;
+use tower_edge::origin::upstream::{HostField, Protocol, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
-use crate::upstream::Upstream;
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -36,12 +36,18 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     let (origin, is_demo) = match args.origin {
         Some(origin) => (origin, false),
-        None => (demo::start().await?.to_string().parse()?, true),
+        None => (format!("http://{}", demo::start().await?), true),
     };
     let control_address = control.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
-    announce(address, origin.as_str(), control_address, is_demo);
+    let host = match args.origin_host {
+        OriginHost::Keep => HostField::Keep,
+        OriginHost::Rewrite => HostField::Origin,
+    };
+    let protocol = if args.origin_http2 { Protocol::Http2 } else { Protocol::Negotiated };
+    let upstream =
+        Upstream::builder(origin.as_str()).name(args.name).host(host).protocol(protocol).build()?;
+    announce(address, &origin, control_address, is_demo);
 
-    let upstream = Upstream::new(origin, args.name, args.origin_host == OriginHost::Rewrite);
     serve::serve(listener, edge.layer().layer(upstream), control, closing).await;
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
@@ -76,7 +82,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 }
 
 fn announce(edge: SocketAddr, origin: &str, control: Option<SocketAddr>, is_demo: bool) {
-    let mut text = format!("edge    http://{edge}\norigin  http://{origin}\n");
+    let mut text = format!("edge    http://{edge}\norigin  {origin}\n");
     if let Some(control) = control {
         text += &format!("control http://{control}\n");
     }

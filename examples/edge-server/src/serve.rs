@@ -18,13 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_edge::origin::{Viewer, upstream};
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
 use crate::admit::admit;
 use crate::page::{Body, page};
 use crate::patience::Patience;
-use crate::upstream::OriginError;
 
 /// Open connections of viewers; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
@@ -40,21 +40,9 @@ const HEAD_FIELDS: usize = 128;
 /// From a signal to the end, whatever is still running.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 
-/// Who sent a request. It travels in the request's extensions, past the cache, to the origin side.
-#[derive(Clone)]
-pub(crate) struct Viewer {
-    pub(crate) address: SocketAddr,
-    /// Where the connection was accepted.
-    pub(crate) local: SocketAddr,
-    /// Counts the connection for as long as anything is left of it, such as a tunnel.
-    slot: Arc<OwnedSemaphorePermit>,
-}
-
-impl Viewer {
-    pub(crate) fn into_slot(self) -> Arc<OwnedSemaphorePermit> {
-        self.slot
-    }
-}
+/// Where a connection was accepted. It travels in the extensions of its requests, as their [`Viewer`] does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Local(pub(crate) SocketAddr);
 
 /// Answers viewers from `cache` and operators from `control` until SIGINT or SIGTERM, then lets running requests end.
 /// `closing` says so to whoever waits for something else.
@@ -64,7 +52,7 @@ pub(crate) async fn serve<C, B>(
     control: Option<(TcpListener, Router)>,
     closing: watch::Sender<bool>,
 ) where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error> + Clone + Send + 'static,
     C::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -106,8 +94,9 @@ async fn listen<S, B>(
         let (stream, address, slot) = accept(&listener, &slots).await;
         // A connection that is gone already is answered nothing.
         let Ok(local) = stream.local_addr() else { continue };
-        let viewer = Viewer { address, local, slot: Arc::new(slot) };
-        tokio::spawn(connection(server.clone(), stream, viewer, service.clone(), closing.subscribe()));
+        // The slot counts the connection for as long as anything is left of it, such as a tunnel.
+        let from = (Viewer::new(address).keep(Arc::new(slot)), Local(local));
+        tokio::spawn(connection(server.clone(), stream, from, service.clone(), closing.subscribe()));
     }
 }
 
@@ -161,7 +150,7 @@ async fn accept(
 async fn connection<S, B>(
     server: Builder<TokioExecutor>,
     stream: TcpStream,
-    viewer: Viewer,
+    (viewer, local): (Viewer, Local),
     answers: S,
     mut closing: watch::Receiver<bool>,
 ) where
@@ -180,6 +169,7 @@ async fn connection<S, B>(
         .service(service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(viewer.clone());
+            request.extensions_mut().insert(local);
             answers.clone().oneshot(request)
         }));
     let stream = TokioIo::new(Patience::new(stream, UNREAD_TIME));
@@ -214,7 +204,7 @@ async fn connection<S, B>(
 
 async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Response<Body<B>>, Infallible>
 where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError>,
+    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error>,
 {
     if let Err(refusal) = admit(&mut request) {
         return Ok(page(refusal.status(), refusal.reason()));
@@ -222,7 +212,7 @@ where
     Ok(match cache.oneshot(request).await {
         Ok(response) => response.map(Body::Left),
         Err(error) => {
-            tracing::debug!("no answer: {error}");
+            tracing::debug!(error = &error as &dyn std::error::Error, "no answer");
             page(error.status(), error.page())
         }
     })

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use crate::admit::admit;
-use crate::serve::Viewer;
+use crate::serve::Local;
 use crate::token::Expected;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -37,7 +37,7 @@ pub(super) async fn guard(
 
 fn check(request: &mut Request, token: Option<&Expected>) -> Result<(), Problem> {
     admit(request).map_err(|refusal| Problem::new(refusal.status(), refusal.reason().trim()))?;
-    let local = request.extensions().get::<Viewer>().map(|viewer| viewer.local.ip());
+    let local = request.extensions().get::<Local>().map(|local| local.0.ip());
     check_host(request.headers(), local)?;
     check_site(request.headers())?;
     match token {

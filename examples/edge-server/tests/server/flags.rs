@@ -13,7 +13,7 @@ fn a_wrong_flag_or_value_is_one_line_and_status_2() {
         &["extra"],
         &["--origin"],
         &["--origin", "127.0.0.1:3000"],
-        &["--origin", "https://example.com"],
+        &["--origin", "ftp://example.com"],
         &["--origin", "http://example.com/path"],
         &["--listen", "nowhere"],
         &["--capacity", "much"],
