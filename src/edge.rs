@@ -13,6 +13,7 @@ use crate::glob::Glob;
 use crate::invalidation::{Invalidator, Ledger, Log, Scope, Tariff, sweep};
 use crate::key::KeyBuf;
 use crate::layer::CacheLayer;
+use crate::name;
 use crate::observe::{Counters, Stats};
 use crate::policy::{Behavior, CachePolicy};
 use crate::request;
@@ -227,7 +228,7 @@ impl EdgeBuilder {
     /// # Errors
     /// If a setting cannot work; the error names it.
     pub fn build(self) -> Result<Edge, ConfigError> {
-        let name = cache_name(&self.name)?;
+        let name = name::item("name", &self.name)?;
         if self.capacity < MIN_CAPACITY {
             return Err(ConfigError::new("capacity", format!("is under {MIN_CAPACITY} bytes")));
         }
@@ -297,24 +298,6 @@ fn check(policy: &CachePolicy, capacity: u64, place: &str) -> Result<u64, Config
     Ok(object)
 }
 
-/// The name as an item of a structured field (RFC 9211 §2, RFC 9651 §3.3).
-fn cache_name(name: &str) -> Result<String, ConfigError> {
-    let token_char = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
-    if name.is_empty() || !name.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        return Err(ConfigError::new(
-            "name",
-            format!("{name:?} is not one or more visible ASCII characters"),
-        ));
-    }
-    let token =
-        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*') && name.chars().all(token_char);
-    Ok(if token {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,15 +327,6 @@ mod tests {
             assert_eq!(builder.build().unwrap_err().setting(), setting);
         }
         assert!(edge().policy(sized(1 << 20)).build().is_ok());
-    }
-
-    #[test]
-    fn a_name_is_a_token_or_a_string() {
-        for (name, item) in
-            [("fra-1", "fra-1"), ("1a", "\"1a\""), ("my edge", "\"my edge\""), ("a\"b", "\"a\\\"b\"")]
-        {
-            assert_eq!(cache_name(name).unwrap(), item);
-        }
     }
 
     #[test]

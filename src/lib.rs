@@ -77,6 +77,7 @@ mod invalidation;
 mod key;
 mod layer;
 mod lookup;
+mod name;
 mod observe;
 mod outcome;
 mod policy;
