@@ -57,6 +57,7 @@
 //! | what makes two requests the same | [`KeyPolicy`], [`Select`], [`CustomKey`] |
 //! | clearing | [`Invalidator`], [`Invalidation`] |
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
+//! | several origins as one, with failover | [`origin::Group`] |
 //! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
 //! | time, for tests | [`Clock`], [`ManualClock`] |
 //! | the rules of HTTP caching, by themselves | [`semantics`] |
@@ -79,6 +80,7 @@ mod layer;
 mod lookup;
 mod name;
 mod observe;
+pub mod origin;
 mod outcome;
 mod policy;
 mod request;
