@@ -71,7 +71,7 @@ fn length(number: u64, largest: u64) -> usize {
 }
 
 /// Answers `/length/number`.
-async fn origin(request: Request<Empty<Bytes>>) -> Result<Response<Reads>, Infallible> {
+async fn origin<B>(request: Request<B>) -> Result<Response<Reads>, Infallible> {
     let length = request.uri().path().split('/').nth(1).and_then(|length| length.parse().ok());
     let length: usize = length.expect("the path begins with a length");
     let response = Response::builder()
@@ -119,7 +119,7 @@ async fn main() {
 /// Reads one object to its end. Returns its length.
 async fn fetch(edge: Edge, path: String) -> u64 {
     let uri = format!("http://www.example.com/{path}");
-    let request = Request::get(uri).body(Empty::new()).expect("a well-formed request");
+    let request = Request::get(uri).body(Empty::<Bytes>::new()).expect("a well-formed request");
     let Ok(response) = edge.layer().layer(service_fn(origin)).oneshot(request).await;
     let mut body = pin!(response.into_body());
     let mut read = 0;

@@ -47,7 +47,7 @@ impl Site {
     }
 }
 
-impl Service<Request<Full<Bytes>>> for Site {
+impl<B> Service<Request<B>> for Site {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -56,7 +56,7 @@ impl Service<Request<Full<Bytes>>> for Site {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+    fn call(&mut self, _: Request<B>) -> Self::Future {
         let mut response = Response::new(Full::new(self.body.clone()));
         *response.headers_mut() = self.headers.clone();
         ready(Ok(response))

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::body::{Body, Part, Source};
 use crate::edge::EdgeInner;
 use crate::fill;
+use crate::hints::CacheHints;
 use crate::outcome::Outcome;
 use crate::policy::CachePolicy;
 use crate::request::Facts;
@@ -191,6 +192,7 @@ fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<
         response.headers_mut().remove(&field.name);
     }
     response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
+    response.extensions_mut().remove::<CacheHints>();
     response.extensions_mut().insert(outcome);
 }
 

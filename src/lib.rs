@@ -12,7 +12,7 @@
 //! use tower::{Layer, ServiceExt, service_fn};
 //! use tower_edge::{Edge, Outcome};
 //!
-//! async fn origin(_: Request<Empty<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//! async fn origin<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     let answer = Response::builder().header("cache-control", "max-age=60");
 //!     Ok(answer.body(Full::from("rendered")).expect("well-formed fields"))
 //! }
@@ -22,7 +22,7 @@
 //! let edge = Edge::builder().name("fra-1").build()?;
 //! let site = edge.layer().layer(service_fn(origin));
 //! for (number, status) in ["fra-1; fwd=uri-miss; stored", "fra-1; hit; ttl=60"].iter().enumerate() {
-//!     let request = Request::get("http://example.com/").body(Empty::new())?;
+//!     let request = Request::get("http://example.com/").body(Empty::<Bytes>::new())?;
 //!     let response = site.clone().oneshot(request).await?;
 //!     assert_eq!(response.headers()["cache-status"], status);
 //!     assert_eq!(response.extensions().get::<Outcome>().map(Outcome::is_hit), Some(number == 1));
@@ -52,8 +52,9 @@
 //! | what | where |
 //! |---|---|
 //! | the cache, its configuration, its figures | [`Edge`], [`EdgeBuilder`], [`Stats`] |
-//! | in front of a service | [`CacheLayer`], [`Cache`], [`ResponseFuture`], [`Body`] |
+//! | in front of a service | [`CacheLayer`], [`Cache`], [`RequestBody`], [`ResponseFuture`], [`Body`] |
 //! | what is kept, and how long | [`CachePolicy`] and its parts, [`Behavior`] for patterns of paths |
+//! | what a handler says of its answer | [`CacheHints`] |
 //! | what makes two requests the same | [`KeyPolicy`], [`Select`], [`CustomKey`] |
 //! | clearing | [`Invalidator`], [`Invalidation`] |
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
@@ -74,6 +75,7 @@ mod error;
 mod fill;
 mod future;
 mod glob;
+mod hints;
 mod invalidation;
 mod key;
 mod layer;
@@ -89,12 +91,14 @@ mod service;
 mod signature;
 mod store;
 mod sync;
+mod upload;
 
 pub use body::Body;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use edge::{Edge, EdgeBuilder};
 pub use error::{BodyError, BodyErrorKind, ConfigError};
 pub use future::ResponseFuture;
+pub use hints::CacheHints;
 pub use invalidation::{
     Charge, InvalidateError, Invalidation, InvalidationState, Invalidator, Receipt, ScopeError, Tariff, Usage,
 };
@@ -104,9 +108,10 @@ pub use observe::Stats;
 pub use outcome::{Detail, Disposition, ForwardReason, Outcome};
 pub use policy::{
     Authorization, Behavior, CachePolicy, Heuristic, Limits, Normalise, RequestDirectives, SetCookie, Stale,
-    TagField, TagSeparator, Tags, Targeted, Ttl,
+    TagField, TagSeparator, Tags, Targeted, Ttl, Writes,
 };
 pub use service::Cache;
+pub use upload::RequestBody;
 
 // The examples in the README compile and hold.
 #[cfg(doctest)]

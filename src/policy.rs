@@ -48,6 +48,8 @@ pub struct CachePolicy {
     pub set_cookie: SetCookie,
     /// What happens to answers to requests with `Authorization`.
     pub authorization: Authorization,
+    /// What becomes of what viewers write.
+    pub writes: Writes,
     /// Bounds on what one request or one object may cost.
     pub limits: Limits,
 }
@@ -181,6 +183,24 @@ pub enum Authorization {
     Explicit,
     /// Never stored, and requests that carry it never get a stored answer.
     Bypass,
+}
+
+/// What becomes of what viewers write. Either way it streams to the origin, and what a successful write changed is
+/// invalidated before the writer has its answer (RFC 9111 §4.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Writes {
+    /// The next read asks the origin.
+    #[default]
+    Around,
+    /// What a PUT sent is stored, so that the next read is a hit, if the answer has a validator: by RFC 9110 §9.3.4 an origin
+    /// sends one only if it saved the content unchanged. How long it lives is for this policy and the answer's own caching
+    /// fields to say; its `Content-Type` and the like are the request's. Nothing is stored of a PUT that was aborted, short or
+    /// larger than [`Limits::object_size`], whose answer has a `Vary`, or that another write or an invalidation overlapped.
+    ///
+    /// Only for paths whose objects are for everyone, and whose origin gives back what it was given, with no other fields than
+    /// those.
+    Through,
 }
 
 /// The fields in which the origin tags its answers.

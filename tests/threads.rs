@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_edge::{Edge, Invalidation, Tariff};
+use tower_edge::{Edge, Invalidation, RequestBody, Tariff};
 
 const PATHS: u64 = 4;
 const READERS: u64 = 6;
@@ -40,7 +40,7 @@ fn request(method: &str, path: u64) -> Request<Full<Bytes>> {
 async fn no_reader_sees_what_came_before_an_invalidation_or_a_write() {
     let truth = Arc::new(Truth::default());
     let answers = Arc::clone(&truth);
-    let origin = service_fn(move |request: Request<Full<Bytes>>| {
+    let origin = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
         let truth = Arc::clone(&answers);
         async move {
             let at: usize = request.uri().path()[1..].parse().expect("a path of this test");

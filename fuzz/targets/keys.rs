@@ -11,7 +11,7 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_edge::{Edge, Outcome};
+use tower_edge::{Edge, Outcome, RequestBody};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime without I/O"));
@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
         requests.push(request);
     }
     let edge = Edge::builder().capacity(16 << 20).build().expect("a valid configuration");
-    let origin = service_fn(|request: Request<Full<Bytes>>| async move {
+    let origin = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
         let response = Response::builder().header("cache-control", "public, max-age=60");
         Ok::<_, Infallible>(response.body(Full::new(Bytes::from(seen(&request)))).expect("a valid response"))
     });
@@ -55,7 +55,7 @@ fn is_plain(request: &Request<Full<Bytes>>) -> bool {
 }
 
 /// What an origin may take a request to be for: authority in canonical form, path, query, forwarding fields.
-fn seen(request: &Request<Full<Bytes>>) -> String {
+fn seen<B>(request: &Request<B>) -> String {
     let uri = request.uri();
     let https = uri.scheme_str() == Some("https");
     let canonical = |authority: &str| {

@@ -60,7 +60,7 @@ impl Recorder {
         let merged = validation::freshen(&before, fields);
         let (mut head, own) = self.head(base.head.status, merged, sent, Some(base.body.len()), asked)?;
         // The stored tags are no longer among the fields. Those of the 304 replace them, if it has any.
-        if !self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name)) {
+        if !self.names_tags(fields) {
             let kept = base.head.labels.iter().filter(|label| label::is_tag(label));
             let groups = head.labels.iter().filter(|label| !label::is_tag(label));
             head.labels = kept.chain(groups).cloned().collect();
@@ -94,11 +94,12 @@ impl Recorder {
     /// What a HEAD's answer says about the stored GET (RFC 9111 §4.3.5).
     pub(crate) fn head_answered(
         mut self,
-        response: &http::response::Parts,
+        response: &mut http::response::Parts,
         sent: &HeaderMap,
         asked: Duration,
     ) {
         let Some(base) = self.stored.clone() else { return };
+        self.take_hints(&mut response.extensions);
         if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
             return;
         }

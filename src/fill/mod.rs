@@ -4,9 +4,11 @@
 //! - [`shared`]: the state a fill's task and its participants share. Participants wait for the head, then read the
 //!   body, each at its own pace; the task learns when nobody is left.
 //! - [`growing`]: the body while it arrives.
+//! - [`copy`]: what a writer sends, copied on its way.
 //! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
 //! - [`recorder`]: what the origin's answer means to the store; [`freshen`]: a 304's and a HEAD's.
 
+mod copy;
 mod freshen;
 mod growing;
 mod recorder;
@@ -14,6 +16,7 @@ mod registry;
 mod shared;
 mod task;
 
+pub(crate) use self::copy::Copy;
 pub(crate) use self::recorder::{Part, Recorder, would_store};
 pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
 use super::registry::Lead;
 use super::shared::{Participant, Unshared};
 use crate::edge::EdgeInner;
+use crate::hints::CacheHints;
 use crate::invalidation::{Stamp, label};
 use crate::key::{KeyBuf, origin_part};
 use crate::policy::CachePolicy;
@@ -68,6 +69,8 @@ pub(crate) struct Recorder {
     ranged: bool,
     /// The part that the answer is.
     part: Option<Part>,
+    /// What the answer says to the edge alone.
+    pub(super) hints: CacheHints,
     /// As of when the answer is.
     pub(super) stamp: Stamp,
 }
@@ -81,7 +84,25 @@ impl Recorder {
         fill_key: KeyBuf,
     ) -> Self {
         let stamp = Stamp::new(lead.as_of());
-        Self { lead, edge, policy, key, fill_key, stored: None, base: None, ranged: false, part: None, stamp }
+        let hints = CacheHints::new();
+        Self {
+            lead,
+            edge,
+            policy,
+            key,
+            fill_key,
+            stored: None,
+            base: None,
+            ranged: false,
+            part: None,
+            hints,
+            stamp,
+        }
+    }
+
+    /// Takes what an answer says to the edge alone out of its extensions.
+    pub(crate) fn take_hints(&mut self, extensions: &mut Extensions) {
+        self.hints = extensions.remove().unwrap_or_default();
     }
 
     /// The request is about what is `stored`, and conditional on `base`.
@@ -155,7 +176,8 @@ impl Recorder {
     ) -> Result<(Head, HeaderMap), NotStored> {
         let now = self.edge.clock.elapsed();
         let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
-        let control = effective(&fields, &self.policy.targeted.fields);
+        let mut control = effective(&fields, &self.policy.targeted.fields);
+        self.hints.apply(&mut control);
         let terms = terms(status, &fields, &control, &self.policy, received);
         storable::storable(&storable::Exchange {
             method: &Method::GET,
@@ -203,7 +225,7 @@ impl Recorder {
 
     /// Takes out the tags and reads the groups, which viewers may see.
     fn take_labels(&self, fields: &mut HeaderMap) -> Box<[Box<[u8]>]> {
-        let tags = labels::tags(fields, &self.policy.tags.0);
+        let tags = labels::tags(fields, &self.policy.tags.0, self.hints.normal_tags());
         let groups = labels::groups(fields, &labels::CACHE_GROUPS);
         for field in &self.policy.tags.0 {
             fields.remove(&field.name);
@@ -211,6 +233,12 @@ impl Recorder {
         let key = self.key.as_bytes();
         let groups = groups.iter().map(|group| label::group(origin_part(key), group));
         tags.iter().map(|tag| label::tag(tag)).chain(groups).collect()
+    }
+
+    /// Whether an answer has tags of its own.
+    pub(super) fn names_tags(&self, fields: &HeaderMap) -> bool {
+        !self.hints.normal_tags().is_empty()
+            || self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name))
     }
 
     /// Takes out what is not stored with the rest: the fields named by `private` and `no-cache`, which the one who asked
@@ -246,6 +274,21 @@ impl Recorder {
         }
         let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
         (head.terms.source.is_explicit()).then(|| self.flow(head))
+    }
+
+    /// Stores what a PUT sent, as of the invalidation that it brought itself: `fields` are those of the representation that it
+    /// left at its target. Says whether it is stored.
+    pub(crate) fn written(mut self, fields: HeaderMap, blocks: Blocks, sent: &HeaderMap, as_of: u64) -> bool {
+        self.stamp = Stamp::new(as_of);
+        // What was saved is no older than the answer that says so, however long it took to send.
+        let asked = self.edge.clock.elapsed();
+        match self.head(StatusCode::OK, fields, sent, Some(blocks.len()), asked) {
+            Ok((head, _)) => self.store(Arc::new(head), blocks),
+            Err(why) => {
+                self.edge.counters.not_stored(why);
+                false
+            }
+        }
     }
 
     pub(crate) fn participate(&self) -> Participant {
@@ -341,8 +384,8 @@ impl Recorder {
         self.edge.max_object(&self.policy)
     }
 
-    /// Stores a body that came whole.
-    pub(super) fn store(&mut self, head: Arc<Head>, blocks: Blocks) {
+    /// Stores a body that came whole. Says whether it is stored.
+    pub(super) fn store(&mut self, head: Arc<Head>, blocks: Blocks) -> bool {
         let head = if content_length(&head.headers).is_some() {
             head
         } else {
@@ -357,8 +400,9 @@ impl Recorder {
                 self.with_other_parts(part)
             }
         };
-        self.publish(&Arc::new(stored));
+        let is_stored = self.publish(&Arc::new(stored));
         self.lead.fill.handed_over();
+        is_stored
     }
 
     /// A part, and what is stored of the same whole and meets it (RFC 9111 §3.4).
@@ -378,20 +422,22 @@ impl Recorder {
     }
 
     /// Puts a response into the store, unless an invalidation or a newer fill came first (invariants 4 and 5). After
-    /// that the exchange publishes nothing more.
-    pub(super) fn publish(&mut self, stored: &Arc<Stored>) {
-        self.insert(stored);
+    /// that the exchange publishes nothing more. Says whether the response went in.
+    pub(super) fn publish(&mut self, stored: &Arc<Stored>) -> bool {
+        let is_stored = self.insert(stored);
         self.lead.retire();
+        is_stored
     }
 
-    pub(super) fn insert(&self, stored: &Arc<Stored>) {
+    pub(super) fn insert(&self, stored: &Arc<Stored>) -> bool {
         let EdgeInner { store, log, memos, .. } = &*self.edge;
         let subject = stored.subject(self.key.as_bytes());
         if !log.is_current(subject) {
-            return;
+            return false;
         }
         let key = self.key.to_key();
-        if store.insert(&key, Arc::clone(stored), self.policy.limits.variants, log) {
+        let is_stored = store.insert(&key, Arc::clone(stored), self.policy.limits.variants, log);
+        if is_stored {
             // A rule may have come between the two looks, and its sweep may have been and gone. This look also notes a
             // soft one while it is sure to be in the log.
             if !log.is_current(subject) {
@@ -403,6 +449,7 @@ impl Recorder {
             }
             self.edge.counters.stored();
         }
+        is_stored
     }
 }
 
@@ -414,7 +461,10 @@ pub(crate) fn would_store<R: Body>(
     response: &Response<R>,
 ) -> bool {
     let fields = response.headers();
-    let control = effective(fields, &policy.targeted.fields);
+    let mut control = effective(fields, &policy.targeted.fields);
+    if let Some(hints) = response.extensions().get::<CacheHints>() {
+        hints.apply(&mut control);
+    }
     let received = Received { at: edge.clock.wall(), delay: Duration::ZERO };
     let exchange = storable::Exchange {
         method: &Method::GET,

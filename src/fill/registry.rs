@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::copy::Copy;
 use super::shared::{Fill, Participant, Unshared};
 use crate::invalidation::{Log, Registration, Stamp};
 use crate::key::{CacheKey, KeyBuf};
@@ -147,6 +148,13 @@ impl Registry {
         let stamp = Stamp::new(registration.as_of());
         let fill = Arc::new(Fill::new(stamp, order, chain, keep, Arc::clone(&self.in_flight)));
         Some(Lead { fill, key, registry: Arc::clone(self), registration: Some(registration) })
+    }
+
+    /// A copy of a body of so many bytes, if they are known, for which there is room: the fills and copies of the edge may hold
+    /// `budget` together.
+    pub(crate) fn copy(&self, promised: Option<u64>, max_length: u64, budget: u64) -> Option<Arc<Copy>> {
+        let fits = promised.is_none_or(|promised| promised <= max_length);
+        fits.then(|| Copy::new(promised, max_length, Arc::clone(&self.in_flight), budget))
     }
 
     /// Fills running, and bytes they hold.

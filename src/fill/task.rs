@@ -84,7 +84,7 @@ impl<S, B> Exchange<S, B> {
             answer = AssertUnwindSafe(origin.oneshot(request)).catch_unwind() => answer,
             () = fill.abandoned() => return,
         };
-        let response = match answer {
+        let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 recorder.put_off_stored(Failure::Disconnected);
@@ -97,6 +97,7 @@ impl<S, B> Exchange<S, B> {
                 return;
             }
         };
+        recorder.take_hints(response.extensions_mut());
         let length = response.body().size_hint().exact();
         match recorder.decide(response.status(), response.headers(), &sent, length, asked) {
             Decision::Share(head, own) => {

@@ -30,6 +30,7 @@ pub(crate) use self::meter::Meter;
 pub use self::meter::{Charge, InvalidateError, Tariff, Usage};
 pub(crate) use self::receipt::History;
 pub use self::receipt::{InvalidationState, Receipt};
+pub(crate) use self::request::checked_tag;
 pub use self::request::{Invalidation, ScopeError};
 pub(crate) use self::rules::Scope;
 use crate::edge::Edge;

@@ -122,14 +122,7 @@ impl Invalidation {
     pub fn tags<T: AsRef<str>>(tags: impl IntoIterator<Item = T>) -> Result<Self, ScopeError> {
         let mut scopes = Vec::new();
         for tag in tags {
-            let tag = tag.as_ref();
-            let wrong = tag
-                .find(|c: char| !c.is_ascii_graphic() || c == ',')
-                .unwrap_or_else(|| tag.len().min(MAX_TAG));
-            let normal = normal_tag(tag.as_bytes()).ok_or_else(|| {
-                ScopeError::new(tag, wrong, "is not 1 to 256 visible ASCII characters without comma")
-            })?;
-            scopes.push(Scope::Label(label::tag(&normal)));
+            scopes.push(Scope::Label(label::tag(&checked_tag(tag.as_ref())?)));
         }
         let paths = scopes.len() as u64;
         Ok(Self::new(scopes, paths, 0))
@@ -183,6 +176,15 @@ impl Invalidation {
     }
 }
 
+/// A tag in the form in which it is compared.
+pub(crate) fn checked_tag(tag: &str) -> Result<String, ScopeError> {
+    normal_tag(tag.as_bytes()).ok_or_else(|| {
+        let bad = |c: char| !c.is_ascii_graphic() || c == ',';
+        let at = tag.find(bad).unwrap_or_else(|| tag.len().min(MAX_TAG));
+        ScopeError::new(tag, at, "is not 1 to 256 visible ASCII characters without comma")
+    })
+}
+
 /// The keys of a path on a host, by either scheme.
 fn origins(host: &str, path: &str) -> Result<[Box<[u8]>; 2], ScopeError> {
     let key = |scheme: &str| {
@@ -216,7 +218,7 @@ fn check_path(path: &str) -> Result<(), ScopeError> {
     }
 }
 
-/// A path, URL, tag, host or origin that no invalidation can name.
+/// A path, URL, tag, host or origin that cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeError {
     text: String,

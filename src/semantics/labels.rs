@@ -16,9 +16,9 @@ pub const MAX_TAGS: usize = 64;
 /// A longer tag or group is passed over.
 pub const MAX_TAG: usize = 256;
 
-/// The tags in the fields that a policy names, in lower case: tags have no case.
-pub fn tags(response: &HeaderMap, fields: &[TagField]) -> Vec<String> {
-    let mut tags: Vec<String> = Vec::new();
+/// The tags in the fields that a policy names, after those that are `known` already, in lower case: tags have no case.
+pub fn tags(response: &HeaderMap, fields: &[TagField], known: &[String]) -> Vec<String> {
+    let mut tags = known.to_vec();
     for field in fields {
         for line in response.get_all(&field.name) {
             let is_separator = |byte: &u8| match field.separator {
@@ -89,7 +89,7 @@ mod tests {
             (&[("surrogate-key", "x"), ("cache-tag", "x, y")], &["x", "y"]),
             (&[("x-tag", "a")], &[]),
         ] {
-            assert_eq!(tags(&map(lines), &fields), expected, "{lines:?}");
+            assert_eq!(tags(&map(lines), &fields, &[]), expected, "{lines:?}");
         }
     }
 
@@ -98,9 +98,9 @@ mod tests {
         let many: String = (0..100).map(|n| format!("t{n},")).collect();
         let mut headers = HeaderMap::new();
         headers.insert("cache-tag", many.parse().unwrap());
-        assert_eq!(tags(&headers, &TagField::defaults()).len(), MAX_TAGS);
+        assert_eq!(tags(&headers, &TagField::defaults(), &[]).len(), MAX_TAGS);
         headers.insert("cache-tag", format!("{},ok", "x".repeat(257)).parse().unwrap());
-        assert_eq!(tags(&headers, &TagField::defaults()), ["ok"]);
+        assert_eq!(tags(&headers, &TagField::defaults(), &[]), ["ok"]);
     }
 
     #[test]

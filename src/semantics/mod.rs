@@ -16,6 +16,7 @@
 //! | what do the viewer's own conditions come to? | [`preconditions`] |
 //! | which bytes did the viewer ask for? | [`range`] |
 //! | what does a write make invalid? | [`writes`] |
+//! | is what a PUT sent what a GET would get? | [`saved`] |
 //! | which fields travel? | [`headers`] |
 //! | by which tags and groups can it be invalidated? | [`labels`] |
 //!
@@ -30,6 +31,7 @@ pub mod normal;
 pub mod preconditions;
 pub mod range;
 pub mod reuse;
+pub mod saved;
 pub(crate) mod status;
 pub mod storable;
 pub mod targeted;

@@ -216,10 +216,10 @@ fn size_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     Ok(())
 }
 
-/// RFC 9110 §8.6: one number, however often it is said.
-fn content_length(response: &HeaderMap) -> Result<Option<u64>, NotStored> {
+/// The length a message states for its content (RFC 9110 §8.6): one number, however often it is said.
+pub(crate) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, NotStored> {
     let mut length = None;
-    for line in response.get_all(CONTENT_LENGTH) {
+    for line in fields.get_all(CONTENT_LENGTH) {
         let text = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let stated: u64 = text.and_then(|text| text.parse().ok()).ok_or(NotStored::ContentLength)?;
         if length.is_some_and(|length| length != stated) {

@@ -8,9 +8,24 @@ pub fn is_safe(method: &Method) -> bool {
         || method.as_str() == "QUERY"
 }
 
-/// Whether this answer to an unsafe method says that it worked, so that stored responses are invalid.
-pub fn invalidates(status: StatusCode) -> bool {
-    status.is_success() || status.is_redirection()
+/// What an answer says about the unsafe request it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It worked, so that stored responses are invalid (RFC 9111 §4.4).
+    Happened,
+    /// The origin did not do it.
+    Refused,
+    /// A gateway on the way does not know what the origin did (RFC 9110 §15.6.3, §15.6.5).
+    Unknown,
+}
+
+/// What this answer to an unsafe method says about its effect.
+pub fn effect(status: StatusCode) -> Effect {
+    match status {
+        _ if status.is_success() || status.is_redirection() => Effect::Happened,
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Effect::Unknown,
+        _ => Effect::Refused,
+    }
 }
 
 /// Whether the answer to a POST is what a GET of `target`, which is absolute, would get: its `Content-Location` says so
@@ -163,20 +178,24 @@ mod tests {
     }
 
     #[test]
-    fn only_a_write_that_worked_invalidates() {
+    fn the_status_says_whether_a_write_worked() {
         // RFC 9111 §4.4
+        use Effect::{Happened, Refused, Unknown};
         for (status, expected) in [
-            (101, false),
-            (200, true),
-            (204, true),
-            (299, true),
-            (303, true),
-            (399, true),
-            (400, false),
-            (404, false),
-            (500, false),
+            (101, Refused),
+            (200, Happened),
+            (204, Happened),
+            (299, Happened),
+            (303, Happened),
+            (399, Happened),
+            (400, Refused),
+            (404, Refused),
+            (500, Refused),
+            (502, Unknown),
+            (503, Refused),
+            (504, Unknown),
         ] {
-            assert_eq!(invalidates(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+            assert_eq!(effect(StatusCode::from_u16(status).unwrap()), expected, "{status}");
         }
     }
 

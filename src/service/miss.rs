@@ -23,6 +23,7 @@ use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
 use crate::semantics::{headers, normal};
 use crate::store::{Stored, Uncacheable};
+use crate::upload::RequestBody;
 
 /// A request on its way to the origin.
 pub(super) struct Miss<S, B> {
@@ -64,7 +65,7 @@ impl<S, B> Miss<S, B> {
 
 impl<S, B, R> Miss<S, B>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send + 'static,
     B: http_body::Body + Send + 'static,
@@ -201,7 +202,7 @@ where
         lead: Lead,
         runtime: &Handle,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
-        let Self { origin, mut parts, body, reader } = self;
+        let Self { origin, mut parts, reader, .. } = self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         key::spell_authority(&mut parts, &reader.key);
@@ -215,7 +216,8 @@ where
             parts.headers.insert(RANGE, range.clone());
             recorder = recorder.ranged();
         }
-        let request = Request::from_parts(parts, body);
+        // What the viewer sends is none of everyone's business.
+        let request = Request::from_parts(parts, RequestBody::empty());
         let exchange = Exchange { recorder, origin, request };
         (spawn(exchange, runtime), reader)
     }
@@ -272,7 +274,7 @@ where
         normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         let asked = reader.edge.clock.elapsed();
-        match origin.oneshot(Request::from_parts(parts, body)).await {
+        match origin.oneshot(Request::from_parts(parts, RequestBody::viewer(body))).await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
                     return Ok(stale);
@@ -281,9 +283,9 @@ where
                     reader.edge.memos.forget(&reader.fill_key);
                 }
                 let was_reduced = reduced.is_some();
-                let (head, body) = response.into_parts();
+                let (mut head, body) = response.into_parts();
                 if let Some(Some(recorder)) = reduced {
-                    recorder.head_answered(&head, &reader.headers, asked);
+                    recorder.head_answered(&mut head, &reader.headers, asked);
                 }
                 Ok(reader.answer_own(Response::from_parts(head, body), was_reduced, outcome))
             }

@@ -1,10 +1,11 @@
 //! [`Cache`]: the walk of one request.
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
-//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`].
+//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`] (with its [`replacement`]).
 
 mod miss;
 mod reader;
+mod replacement;
 mod write;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::policy::{CachePolicy, RequestDirectives};
 use crate::request::{Class, Facts};
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::headers;
+use crate::upload::RequestBody;
 
 /// An origin service with an edge in front. Made by [`CacheLayer`](crate::CacheLayer).
 ///
@@ -57,7 +59,7 @@ impl<S> Cache<S> {
 
 impl<S, B, R> Service<Request<B>> for Cache<S>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send + 'static,
     B: http_body::Body + Send + 'static,
@@ -80,7 +82,7 @@ where
             Class::Write => self.write(request, facts),
             Class::Other => self.pass(request, Outcome::forward(ForwardReason::Method)),
             Class::Tunnel => {
-                let exchange = self.origin.clone().oneshot(request);
+                let exchange = self.origin.clone().oneshot(request.map(RequestBody::viewer));
                 ResponseFuture::waiting(async move { Ok(exchange.await?.map(Body::origin)) })
             }
         }
@@ -91,7 +93,7 @@ impl<S> Cache<S> {
     /// GET and HEAD.
     fn read<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
     where
-        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Send + 'static,
         B: http_body::Body + Send + 'static,
@@ -163,14 +165,14 @@ impl<S> Cache<S> {
     /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
     fn pass<B, R>(&mut self, request: Request<B>, outcome: Outcome) -> ResponseFuture<R, S::Error>
     where
-        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
         B: Send + 'static,
         R: http_body::Body + 'static,
     {
         let edge = Arc::clone(&self.edge.0);
         let policy = Arc::clone(edge.policy_for(request.uri()));
-        let exchange = self.origin.clone().oneshot(request);
+        let exchange = self.origin.clone().oneshot(request.map(RequestBody::viewer));
         ResponseFuture::waiting(async move {
             edge.counters.answered(&outcome);
             let response = exchange.await?;

@@ -2,32 +2,30 @@
 //! answer is seen (RFC 9111 §4.4).
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
-use tokio::runtime::Handle;
+use http::{HeaderMap, Request, Response, Uri};
 use tower::{BoxError, Service, ServiceExt};
 
 use super::Cache;
+use super::replacement::Replacement;
 use crate::answer;
-use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
-use crate::fill::Recorder;
 use crate::future::ResponseFuture;
 use crate::invalidation::{Scope, label};
 use crate::key::{self, KeyBuf};
 use crate::outcome::{ForwardReason, Outcome};
-use crate::policy::CachePolicy;
 use crate::request::Facts;
-use crate::semantics::{headers, labels, writes};
+use crate::semantics::writes::Effect;
+use crate::semantics::{labels, writes};
+use crate::upload::RequestBody;
 
 impl<S> Cache<S> {
     pub(super) fn write<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
     where
-        S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Send + 'static,
-        B: Send + 'static,
+        B: http_body::Body + Send + 'static,
         R: http_body::Body + Send + 'static,
         R::Data: Send,
         R::Error: Into<BoxError>,
@@ -35,99 +33,39 @@ impl<S> Cache<S> {
         let edge = Arc::clone(&self.edge.0);
         let policy = Arc::clone(edge.policy_for(request.uri()));
         let target = Target::of(&edge, &request);
-        let posted = Posted::begin(&edge, &request, &facts);
+        let replacement = Replacement::begin(&edge, &policy, &request, &facts);
+        let request = request.map(|body| match &replacement {
+            Some(replacement) => replacement.body(body),
+            None => RequestBody::viewer(body),
+        });
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
             let mut pending = Pending { edge: Arc::clone(&edge), scope: Some(target.scope) };
             let response = exchange.await?;
             let outcome = Outcome::forward(ForwardReason::Method);
             edge.counters.answered(&outcome);
-            if !writes::invalidates(response.status()) {
-                pending.scope = None;
-                return Ok(answer::passed(&edge, &policy, response, outcome));
-            }
-            let Some(uri) = &target.uri else {
-                return Ok(answer::passed(&edge, &policy, response, outcome));
+            let uri = match (writes::effect(response.status()), target.uri) {
+                (Effect::Happened, Some(uri)) => uri,
+                (Effect::Refused, _) => {
+                    pending.scope = None;
+                    return Ok(answer::passed(&edge, &policy, response, outcome));
+                }
+                // Only the target, which is invalidated by leaving.
+                (Effect::Happened | Effect::Unknown, _) => {
+                    return Ok(answer::passed(&edge, &policy, response, outcome));
+                }
             };
-            let others = others(&edge, uri, response.headers());
-            match posted {
-                Some(posted) if writes::represents(uri, response.headers()) => {
-                    let scopes = others.into_iter().chain(pending.scope.take());
-                    Ok(posted.answered(&policy, scopes, response, outcome))
+            let others = others(&edge, &uri, response.headers());
+            let successor = replacement.as_ref().and_then(|write| write.successor(&uri, &response));
+            let scopes = others.into_iter().chain(pending.scope.take());
+            Ok(match replacement.zip(successor) {
+                Some((replacement, successor)) => replacement.replace(successor, scopes, response, outcome),
+                None => {
+                    edge.invalidate(scopes);
+                    answer::passed(&edge, &policy, response, outcome)
                 }
-                _ => {
-                    pending.settle(others);
-                    Ok(answer::passed(&edge, &policy, response, outcome))
-                }
-            }
+            })
         })
-    }
-}
-
-/// A POST whose answer may be stored (RFC 9110 §9.3.3).
-struct Posted {
-    edge: Arc<EdgeInner>,
-    key: KeyBuf,
-    /// The head of the log when it was sent.
-    as_of: u64,
-    asked: Duration,
-    /// The request's fields, as a later GET is compared with them.
-    sent: HeaderMap,
-}
-
-impl Posted {
-    fn begin<B>(edge: &Arc<EdgeInner>, request: &Request<B>, facts: &Facts) -> Option<Self> {
-        if request.method() != Method::POST || facts.override_field {
-            return None;
-        }
-        let policy = edge.policy_for(request.uri());
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.uri = request.uri().clone();
-        parts.headers = request.headers().clone();
-        key::rewrite(&mut parts, &policy.key, policy.normalise);
-        headers::prepare_fill(&mut parts.headers);
-        let key = KeyBuf::new(&parts, facts, &policy.key, edge.https).ok()?;
-        let (as_of, asked) = (edge.log.head(), edge.clock.elapsed());
-        Some(Self { edge: Arc::clone(edge), key, as_of, asked, sent: parts.headers })
-    }
-
-    /// Invalidates `scopes` and, if the answer may be stored and nothing else invalidated it meanwhile, stores it as it
-    /// streams to the one who posted.
-    fn answered<R>(
-        self,
-        policy: &Arc<CachePolicy>,
-        scopes: impl Iterator<Item = Scope>,
-        response: Response<R>,
-        outcome: Outcome,
-    ) -> Response<Body<R>>
-    where
-        R: http_body::Body + Send + 'static,
-        R::Data: Send,
-        R::Error: Into<BoxError>,
-    {
-        // It is a fill from here on only, so that a long upload keeps no other from running. It comes before the rules: a
-        // fill that begins after them is the newer one.
-        let lead = self.edge.fills.lead_alone();
-        let as_of = self.edge.invalidate_alone(scopes, self.key.as_bytes(), self.as_of);
-        let length = response.body().size_hint().exact();
-        let (parts, body) = response.into_parts();
-        let stored = match (lead, as_of, Handle::try_current()) {
-            (Some(lead), Some(as_of), Ok(runtime)) => {
-                let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(policy));
-                let mut recorder = Recorder::new(lead, edge, policy, self.key.clone(), self.key);
-                let head = recorder.post_answered(&parts, &self.sent, length, self.asked, as_of);
-                head.map(|head| (recorder, head, runtime))
-            }
-            _ => None,
-        };
-        let Some((recorder, head, runtime)) = stored else {
-            return answer::passed(&self.edge, policy, Response::from_parts(parts, body), outcome);
-        };
-        let participant = recorder.participate();
-        runtime.spawn(recorder.read(head, body));
-        let body = Body::whole(Source::Fill(participant), length);
-        let outcome = Outcome { stored: true, ..outcome };
-        answer::flowing(&self.edge, policy, Response::from_parts(parts, body), outcome)
     }
 }
 
@@ -185,16 +123,10 @@ struct Pending {
     scope: Option<Scope>,
 }
 
-impl Pending {
-    fn settle(&mut self, others: Vec<Scope>) {
-        if let Some(target) = self.scope.take() {
-            self.edge.invalidate(others.into_iter().chain([target]));
-        }
-    }
-}
-
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.settle(Vec::new());
+        if let Some(target) = self.scope.take() {
+            self.edge.invalidate([target]);
+        }
     }
 }

@@ -37,7 +37,12 @@ async fn a_hit_does_not_wait_for_an_origin_that_is_busy() {
     let gate = Gate::default();
     gate.close();
     let mut cache = world.edge.layer().layer(Strict::new(world.origin.clone(), &gate, 0));
-    assert!(futures_util::poll!(std::future::poll_fn(|cx| cache.poll_ready(cx))).is_ready());
+    assert!(
+        futures_util::poll!(std::future::poll_fn(|cx| Service::<Request<RequestBody>>::poll_ready(
+            &mut cache, cx
+        )))
+        .is_ready()
+    );
     let hit = cache.call(get("/a")).now_or_never().expect("a hit is there at once").unwrap();
     assert_eq!(read(hit).await.unwrap().text(), "answer 0");
     let mut miss = Box::pin(cache.call(get("/b")));

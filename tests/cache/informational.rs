@@ -53,7 +53,7 @@ async fn answer(mut stream: TcpStream) {
 }
 
 struct Site {
-    cache: Cache<Client<HttpConnector, RequestBody>>,
+    cache: Cache<Client<HttpConnector, tower_edge::RequestBody<RequestBody>>>,
     clock: ManualClock,
     address: String,
 }

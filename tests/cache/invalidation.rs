@@ -11,8 +11,7 @@ use tower::{Layer, Service};
 use tower_edge::{Edge, Invalidation, Invalidator, ManualClock};
 
 use crate::support::{
-    Origin, OriginBody, OriginDown, RequestBody, World, feed, get, read, request, response, settle, start,
-    streamed,
+    Origin, OriginBody, OriginDown, World, feed, get, read, request, response, settle, start, streamed,
 };
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"v\"")];
@@ -225,7 +224,7 @@ impl<S: Clone> Clone for Meddled<S> {
     }
 }
 
-impl<S: Service<Request<RequestBody>>> Service<Request<RequestBody>> for Meddled<S> {
+impl<B, S: Service<Request<B>>> Service<Request<B>> for Meddled<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -234,7 +233,7 @@ impl<S: Service<Request<RequestBody>>> Service<Request<RequestBody>> for Meddled
         self.origin.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> S::Future {
+    fn call(&mut self, request: Request<B>) -> S::Future {
         self.origin.call(request)
     }
 }

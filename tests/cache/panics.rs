@@ -17,7 +17,7 @@ use tower::{BoxError, Layer, Service};
 use tower_edge::{BodyErrorKind, Edge};
 
 use crate::support::services::{pause, whole};
-use crate::support::{Origin, OriginDown, OriginResult, RequestBody, get, read, response, settle, streamed};
+use crate::support::{Origin, OriginDown, OriginResult, get, read, response, settle, streamed};
 
 const MINUTE: &[(&str, &str)] = &[("cache-control", "max-age=60")];
 
@@ -45,17 +45,17 @@ impl Panics {
     }
 }
 
-impl Service<Request<RequestBody>> for Panics {
+impl<B> Service<Request<B>> for Panics {
     type Response = http::Response<crate::support::OriginBody>;
     type Error = OriginDown;
     type Future = BoxFuture<'static, OriginResult>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OriginDown>> {
         self.at(Place::Ready);
-        self.inner.poll_ready(cx)
+        Service::<Request<B>>::poll_ready(&mut self.inner, cx)
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         self.at(Place::Call);
         let answer = self.inner.call(request);
         let panics = self.clone();

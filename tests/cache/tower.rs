@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_edge::{Body, Cache, CachePolicy, Edge, Limits, ManualClock, Outcome};
+use tower_edge::{Body, Cache, CachePolicy, Edge, Limits, ManualClock, Outcome, RequestBody};
 
 use crate::support::services::{Gate, Strict, poll_times, whole};
 use crate::support::{Origin, get, read, request, response, start};
@@ -191,7 +191,7 @@ where
     Cache<S>:
         Service<Request<Q>, Response = Response<Body<R>>, Error = S::Error> + Clone + Send + Sync + 'static,
     <Cache<S> as Service<Request<Q>>>::Future: Send + 'static,
-    S: Service<Request<Q>>,
+    S: Service<Request<RequestBody<Q>>>,
     R: http_body::Body + 'static,
     Body<R>: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
@@ -202,12 +202,12 @@ where
 fn any_body_of_a_server_or_client_will_do() {
     type Incoming = hyper::body::Incoming;
     let layer = tower_edge::CacheLayer::new(CachePolicy::default()).unwrap();
-    let proxy = tower::service_fn(|_: Request<Incoming>| async {
+    let proxy = tower::service_fn(|_: Request<RequestBody<Incoming>>| async {
         let none: Result<Response<Incoming>, std::io::Error> = Err(std::io::ErrorKind::NotConnected.into());
         none
     });
     serves::<_, Incoming, Incoming>(&layer.layer(proxy));
-    let local = tower::service_fn(|_: Request<Incoming>| async {
+    let local = tower::service_fn(|_: Request<RequestBody<Incoming>>| async {
         Ok::<_, Infallible>(Response::new(http_body_util::Full::new(Bytes::new())))
     });
     serves::<_, Incoming, http_body_util::Full<Bytes>>(&layer.layer(local));

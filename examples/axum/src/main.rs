@@ -1,20 +1,21 @@
 //! An axum site with an edge around it: `axum-example [127.0.0.1:3000]`.
 //!
-//! Pages are rendered once a minute at most, however many read them. Each carries tags for the articles it shows; changing
-//! an article invalidates every page with its tag, so that the next reader sees the change at once.
+//! Pages are rendered once, however many read them. Each carries tags for the articles it shows; changing an article
+//! invalidates every page with its tag, so that the next reader sees the change at once.
 
 use std::collections::HashMap;
 use std::env;
 use std::error::Error;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
-use tower_edge::{Edge, Invalidation, Invalidator};
+use tower_edge::{CacheHints, Edge, Invalidation, Invalidator};
 
 #[derive(Clone)]
 struct Site {
@@ -47,12 +48,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A page of articles: kept for a minute, and tagged with each of them. The tags go no further than the edge.
+/// A page of articles: kept for an hour, or until one of them changes. Only the edge is told so; browsers ask each time.
 fn page(articles: &[(u32, String)]) -> Response {
-    let tags: Vec<_> = articles.iter().map(|(id, _)| format!("article-{id}")).collect();
-    let fields = [("cache-control", "max-age=60".to_owned()), ("cache-tag", tags.join(","))];
+    let tags = articles.iter().map(|(id, _)| format!("article-{id}"));
+    let hints = CacheHints::new().ttl(Duration::from_secs(3600)).tags(tags).expect("letters, digits and '-'");
     let text: String = articles.iter().map(|(id, text)| format!("{id}: {text}\n")).collect();
-    (fields.map(|(name, value)| (header::HeaderName::from_static(name), value)), text).into_response()
+    ([(header::CACHE_CONTROL, "max-age=0")], Extension(hints), text).into_response()
 }
 
 async fn list(State(site): State<Site>) -> Response {

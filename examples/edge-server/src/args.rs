@@ -40,6 +40,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT", default_value = "no-store")]
     pub(crate) set_cookie: Cookies,
 
+    /// What becomes of what viewers write
+    #[arg(long, value_name = "WHERE", default_value = "around")]
+    pub(crate) writes: Writes,
+
     /// A field that counts before Cache-Control (RFC 9213), instead of CDN-Cache-Control; may be repeated, the first
     /// one present counts
     #[arg(long, value_name = "FIELD", value_parser = field)]
@@ -55,6 +59,15 @@ pub(crate) enum Cookies {
     Strip,
     /// Keep it with the cookie: only for cookies that identify nobody
     Store,
+}
+
+/// What becomes of what viewers write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Writes {
+    /// It goes to the origin, which the next read asks
+    Around,
+    /// What a PUT sent is kept besides, if the origin's answer has a validator: the next read is a hit
+    Through,
 }
 
 /// The `Host` of requests to the origin.

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Ttl};
+use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Ttl, Writes};
 
-use crate::args::{Args, Cookies, OriginHost};
+use crate::args::{self, Args, Cookies, OriginHost};
 use crate::upstream::Upstream;
 use crate::{demo, serve};
 
@@ -48,8 +48,12 @@ fn policy(args: &Args) -> CachePolicy {
         Cookies::Strip => SetCookie::Strip,
         Cookies::Store => SetCookie::Store,
     };
+    let writes = match args.writes {
+        args::Writes::Around => Writes::Around,
+        args::Writes::Through => Writes::Through,
+    };
     let ttl = Ttl { default: args.ttl, ..Ttl::default() };
-    CachePolicy { ttl, set_cookie, targeted, ..CachePolicy::default() }
+    CachePolicy { ttl, set_cookie, writes, targeted, ..CachePolicy::default() }
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

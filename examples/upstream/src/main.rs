@@ -18,8 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_edge::Edge;
 use tower_edge::semantics::headers::strip_hop_by_hop;
+use tower_edge::{Edge, RequestBody};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -39,7 +39,7 @@ async fn main() -> Result<ExitCode, AnyError> {
     let listen = args.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
 
     let edge = Edge::builder().capacity(256 * 1024 * 1024).build()?;
-    let client = Client::builder(TokioExecutor::new()).build_http::<Incoming>();
+    let client = Client::builder(TokioExecutor::new()).build_http::<RequestBody<Incoming>>();
     let site = ServiceBuilder::new()
         .layer(edge.layer())
         .map_request(move |request| to_origin(request, &origin))
@@ -65,7 +65,7 @@ async fn main() -> Result<ExitCode, AnyError> {
 }
 
 /// Turns a viewer's request into one for the origin: its address, and nothing of the viewer's connection.
-fn to_origin(mut request: Request<Incoming>, origin: &Authority) -> Request<Incoming> {
+fn to_origin<B>(mut request: Request<B>, origin: &Authority) -> Request<B> {
     let mut target = Parts::default();
     target.scheme = Some(Scheme::HTTP);
     target.authority = Some(origin.clone());

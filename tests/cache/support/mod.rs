@@ -77,7 +77,7 @@ impl Origin {
     }
 }
 
-impl Service<Request<RequestBody>> for Origin {
+impl<B> Service<Request<B>> for Origin {
     type Response = Response<OriginBody>;
     type Error = OriginDown;
     type Future = BoxFuture<'static, OriginResult>;
@@ -86,7 +86,7 @@ impl Service<Request<RequestBody>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, _) = request.into_parts();
         let mut all = self.seen.lock().unwrap();
         let seen = Seen {
