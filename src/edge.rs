@@ -1,6 +1,7 @@
 //! An edge location: [`Edge`], and its builder.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,13 +36,19 @@ use crate::store::{MemoryStore, Memos};
 #[derive(Clone)]
 pub struct Edge(pub(crate) Arc<EdgeInner>);
 
-/// The live state of an edge. Each part has this one owner.
+/// The rules of an edge, which are fixed, and the state it shares with those it was [reconfigured](Edge::reconfigured)
+/// from and to.
 pub(crate) struct EdgeInner {
+    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
+    policy: Arc<CachePolicy>,
+    state: Arc<State>,
+}
+
+/// The live state of an edge. Each part has this one owner.
+pub(crate) struct State {
     /// As it stands in `Cache-Status`: a token, or a quoted string.
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
-    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
-    policy: Arc<CachePolicy>,
     pub(crate) https: bool,
     pub(crate) store: MemoryStore,
     pub(crate) memos: Memos,
@@ -52,7 +59,17 @@ pub(crate) struct EdgeInner {
     pub(crate) counters: Counters,
     pub(crate) hasher: foldhash::quality::RandomState,
     capacity: u64,
+    /// The largest object the store was made for.
+    largest: u64,
     pub(crate) max_in_flight: u64,
+}
+
+impl Deref for EdgeInner {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Edge {
@@ -71,6 +88,52 @@ impl Edge {
         Invalidator::new(self.clone())
     }
 
+    /// This edge under other rules: what is stored, in flight, invalidated and counted is one and the same. This handle, and
+    /// what was made from it, go on under theirs, so a request is answered under one set of rules from beginning to end.
+    ///
+    /// What is stored stays, with the lifetime it was stored with. Only where [headers, cookies or a custom
+    /// function](crate::KeyPolicy) of the key change are objects no longer found; those that nobody asks for make room.
+    ///
+    /// ```
+    /// use tower_edge::{Behavior, CachePolicy, Edge};
+    ///
+    /// # fn main() -> Result<(), tower_edge::ConfigError> {
+    /// let edge = Edge::builder().name("fra-1").build()?;
+    /// let images = Behavior::new("/images/*", CachePolicy::default());
+    /// let reconfigured = edge.reconfigured(CachePolicy::default(), [images])?;
+    /// assert_eq!(reconfigured.behavior_of(&"/images/a.png".parse().expect("a path")), Some(0));
+    /// assert_eq!(edge.behavior_of(&"/images/a.png".parse().expect("a path")), None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If a setting cannot work, or an object may be larger than any that the edge was built for.
+    pub fn reconfigured(
+        &self,
+        policy: CachePolicy,
+        behaviors: impl IntoIterator<Item = Behavior>,
+    ) -> Result<Self, ConfigError> {
+        let state = Arc::clone(&self.0.state);
+        let rules = Rules::new(policy, behaviors, state.capacity)?;
+        if rules.largest > state.largest {
+            let reason = format!(
+                "{} bytes is over {}, the largest that this edge was built to hold",
+                rules.largest, state.largest
+            );
+            return Err(ConfigError::new("limits.object_size", reason));
+        }
+        Ok(Self(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))
+    }
+
+    /// Which of its behaviors, counted from 0 in their order, has the policy for a URI. `None` if the edge's own policy
+    /// applies.
+    ///
+    /// For a service that decides more by path than caching, so that both decide alike.
+    pub fn behavior_of(&self, uri: &Uri) -> Option<usize> {
+        self.0.behavior_of(uri)
+    }
+
     /// What the edge has done, and what it holds.
     pub fn stats(&self) -> Stats {
         let (objects, bytes) = self.0.store.usage();
@@ -86,16 +149,17 @@ impl fmt::Debug for Edge {
 }
 
 impl EdgeInner {
-    /// The policy of the first behavior that matches. A path that may mean another path to the origin matches none.
+    /// The policy of the first behavior that matches.
     pub(crate) fn policy_for(&self, uri: &Uri) -> &Arc<CachePolicy> {
-        if !self.behaviors.is_empty() && !request::path_is_ambiguous(uri) {
-            for (pattern, policy) in &self.behaviors {
-                if pattern.matches(uri.path()) {
-                    return policy;
-                }
-            }
+        self.behavior_of(uri).map_or(&self.policy, |index| &self.behaviors[index].1)
+    }
+
+    /// The first behavior that matches. A path that may mean another path to the origin matches none.
+    fn behavior_of(&self, uri: &Uri) -> Option<usize> {
+        if self.behaviors.is_empty() || request::path_is_ambiguous(uri) {
+            return None;
         }
-        &self.policy
+        self.behaviors.iter().position(|(pattern, _)| pattern.matches(uri.path()))
     }
 
     /// The largest body that is stored under a policy.
@@ -235,27 +299,13 @@ impl EdgeBuilder {
         if self.max_fills == 0 {
             return Err(ConfigError::new("max_fills", "is zero: nothing would ever be stored"));
         }
-        let mut largest = check(&self.policy, self.capacity, "policy")?;
-        let mut behaviors = Vec::with_capacity(self.behaviors.len());
-        for Behavior { pattern, policy } in self.behaviors {
-            let place = format!("behavior {pattern:?}");
-            if !pattern.starts_with(['/', '*', '?']) {
-                return Err(ConfigError::new(
-                    place,
-                    "a pattern starts with '/', '*' or '?', or it matches no path",
-                ));
-            }
-            largest = largest.max(check(&policy, self.capacity, &place)?);
-            behaviors.push((Glob::new(&pattern), Arc::new(policy)));
-        }
+        let rules = Rules::new(self.policy, self.behaviors, self.capacity)?;
         let log = Arc::new(Log::default());
-        Ok(Edge(Arc::new(EdgeInner {
+        let state = State {
             name,
             clock: self.clock,
-            behaviors,
-            policy: Arc::new(self.policy),
             https: self.https,
-            store: MemoryStore::new(self.capacity, largest),
+            store: MemoryStore::new(self.capacity, rules.largest),
             memos: Memos::new(),
             fills: Arc::new(Registry::new(Arc::clone(&log), self.max_fills)),
             log,
@@ -264,8 +314,41 @@ impl EdgeBuilder {
             counters: Counters::default(),
             hasher: foldhash::quality::RandomState::default(),
             capacity: self.capacity,
+            largest: rules.largest,
             max_in_flight: self.capacity / IN_FLIGHT_SHARE,
-        })))
+        };
+        let state = Arc::new(state);
+        Ok(Edge(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))
+    }
+}
+
+/// Policies that make sense, and the largest object they let in.
+struct Rules {
+    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
+    policy: Arc<CachePolicy>,
+    largest: u64,
+}
+
+impl Rules {
+    fn new(
+        policy: CachePolicy,
+        behaviors: impl IntoIterator<Item = Behavior>,
+        capacity: u64,
+    ) -> Result<Self, ConfigError> {
+        let mut largest = check(&policy, capacity, "policy")?;
+        let mut checked = Vec::new();
+        for Behavior { pattern, policy } in behaviors {
+            let place = format!("behavior {pattern:?}");
+            if !pattern.starts_with(['/', '*', '?']) {
+                return Err(ConfigError::new(
+                    place,
+                    "a pattern starts with '/', '*' or '?', or it matches no path",
+                ));
+            }
+            largest = largest.max(check(&policy, capacity, &place)?);
+            checked.push((Glob::new(&pattern), Arc::new(policy)));
+        }
+        Ok(Self { behaviors: checked, policy: Arc::new(policy), largest })
     }
 }
 

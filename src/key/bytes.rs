@@ -35,6 +35,7 @@ const HEADER: u8 = 2;
 const COOKIE: u8 = 3;
 const CUSTOM: u8 = 4;
 const VARIANT: u8 = 5;
+const RULE: u8 = 6;
 
 /// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
 static EFFECTIVE_URI: [HeaderName; 13] = [
@@ -68,6 +69,9 @@ impl KeyBuf {
                     key.forwarding(name, value.as_bytes());
                 }
             }
+        }
+        if let Some(mark) = policy.mark() {
+            key.named(RULE, b"", &mark.to_be_bytes());
         }
         if let Some(select) = &policy.headers {
             key.headers(&request.headers, select);

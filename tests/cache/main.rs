@@ -16,6 +16,7 @@ mod normal;
 mod panics;
 mod parts;
 mod purge;
+mod reconfigured;
 mod refusals;
 mod released;
 mod requests;
