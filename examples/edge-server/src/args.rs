@@ -1,4 +1,4 @@
-//! The flags, and the forms their values take.
+//! The flags.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use hyper::http::HeaderName;
-use hyper::http::uri::{Authority, Scheme, Uri};
+use hyper::http::uri::Authority;
+
+use crate::forms;
 
 /// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
     /// The site to stand in front of, such as http://127.0.0.1:3000
-    #[arg(long, value_name = "URL", value_parser = origin)]
+    #[arg(long, value_name = "URL", value_parser = forms::origin)]
     pub(crate) origin: Option<Authority>,
 
     /// Where to listen; port 0 takes a free one
@@ -21,15 +23,15 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// The edge's name in Cache-Status and Via
-    #[arg(long, default_value = "tower-edge", value_parser = name)]
+    #[arg(long, default_value = "tower-edge", value_parser = forms::name)]
     pub(crate) name: String,
 
     /// Memory for stored responses, such as 64MiB or 2GiB
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = forms::size)]
     pub(crate) capacity: u64,
 
     /// How long to keep answers that do not say so themselves, such as 60s, 5m or 1h
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = forms::duration)]
     pub(crate) ttl: Option<Duration>,
 
     /// The Host the origin sees
@@ -46,7 +48,7 @@ pub(crate) struct Args {
 
     /// A field that counts before Cache-Control (RFC 9213), instead of CDN-Cache-Control; may be repeated, the first
     /// one present counts
-    #[arg(long, value_name = "FIELD", value_parser = field)]
+    #[arg(long, value_name = "FIELD", value_parser = forms::field)]
     pub(crate) targeted: Vec<HeaderName>,
 }
 
@@ -103,142 +105,9 @@ fn one_line(report: &str) -> String {
     format!("{line} (see --help)")
 }
 
-fn origin(text: &str) -> Result<Authority, &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "not a URL")?;
-    match uri.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTP => {}
-        _ => return Err("must start with http://"),
-    }
-    if uri.path() != "/" || uri.query().is_some() {
-        return Err("must be only a scheme, a host and a port");
-    }
-    let authority = uri.into_parts().authority.ok_or("names no host")?;
-    if authority.host().is_empty() || authority.as_str().contains('@') {
-        return Err("names no host, or a user");
-    }
-    if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none_or(|port| port == 0)
-    {
-        return Err("has a port that is none");
-    }
-    Ok(authority)
-}
-
-/// RFC 9110 §7.6.3: a pseudonym in `Via` is a token.
-fn name(text: &str) -> Result<String, &'static str> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
-        return Err("a name is 1 to 64 letters, digits, '-', '.' or '_'");
-    }
-    Ok(text.to_owned())
-}
-
-/// The name of a field that is read as RFC 9213 has it, which `Cache-Control` is not.
-fn field(text: &str) -> Result<HeaderName, &'static str> {
-    let name: HeaderName = text.parse().map_err(|_| "not the name of a header field")?;
-    if name == hyper::header::CACHE_CONTROL {
-        Err("Cache-Control counts anyway, after these")
-    } else {
-        Ok(name)
-    }
-}
-
-fn size(text: &str) -> Result<u64, &'static str> {
-    const WRONG: &str = "a size is a whole number and B, KB, KiB, MB, MiB, GB or GiB";
-    let (number, unit) = number_and_unit(text).ok_or(WRONG)?;
-    let unit = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "kib" => 1 << 10,
-        "mb" => 1_000_000,
-        "mib" => 1 << 20,
-        "gb" => 1_000_000_000,
-        "gib" => 1 << 30,
-        _ => return Err(WRONG),
-    };
-    number.checked_mul(unit).ok_or("too large")
-}
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "a duration is a whole number and s, m, h or d";
-    let (number, unit) = number_and_unit(text).ok_or(WRONG)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(WRONG),
-    };
-    // RFC 9111 §1.2.2: no lifetime needs to be longer than 2^31 seconds.
-    let seconds = number.checked_mul(unit).filter(|seconds| *seconds <= 1 << 31).ok_or("too long")?;
-    Ok(Duration::from_secs(seconds))
-}
-
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim_start()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_numbers_with_units() {
-        for (text, bytes) in
-            [("0", 0), ("17", 17), ("1KiB", 1024), ("1kb", 1000), ("512MiB", 512 << 20), ("2 GiB", 2 << 30)]
-        {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MiB", "-1", "1.5GiB", "1TiBs", "99999999999GiB", "99999999999999999999"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn durations_need_a_unit() {
-        for (text, seconds) in [("0s", 0), ("60s", 60), ("5m", 300), ("1h", 3600), ("1d", 86_400)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "60", "s", "1w", "-1s", "1e3s", "100000d", "18446744073709551615d"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_a_scheme_and_an_authority() {
-        for (text, authority) in [
-            ("http://127.0.0.1:3000", "127.0.0.1:3000"),
-            ("http://example.com/", "example.com"),
-            ("http://[::1]:81", "[::1]:81"),
-        ] {
-            assert_eq!(origin(text).unwrap().as_str(), authority);
-        }
-        for text in [
-            "",
-            "example.com",
-            "127.0.0.1:3000",
-            "https://example.com",
-            "http://",
-            "http:///x",
-            "http://a/b",
-            "http://a?b",
-            "http://a@b",
-            "http://a:0",
-            "http://a:x",
-            "http://a:70000",
-        ] {
-            assert!(origin(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_targeted_field_is_another_field_than_cache_control() {
-        assert_eq!(field("Surrogate-Control").unwrap(), "surrogate-control");
-        for text in ["", "two words", "a:", "Cache-Control"] {
-            assert!(field(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_report_of_many_lines_becomes_one() {

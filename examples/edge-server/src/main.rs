@@ -3,6 +3,7 @@
 mod admit;
 mod args;
 mod demo;
+mod forms;
 mod log;
 mod page;
 mod patience;
