@@ -1,10 +1,11 @@
 //! The flags.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use hyper::http::HeaderName;
 use hyper::http::uri::Authority;
 
@@ -12,8 +13,15 @@ use crate::forms;
 
 /// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// A file to be configured by, instead of flags; SIGHUP has it read again
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub(crate) config: Option<PathBuf>,
+
     /// The site to stand in front of, such as http://127.0.0.1:3000
     #[arg(long, value_name = "URL", value_parser = forms::origin)]
     pub(crate) origin: Option<Authority>,
@@ -50,6 +58,15 @@ pub(crate) struct Args {
     /// one present counts
     #[arg(long, value_name = "FIELD", value_parser = forms::field)]
     pub(crate) targeted: Vec<HeaderName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what is wrong with a configuration file, and with the files it names
+    Check {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// What becomes of an answer with `Set-Cookie`.

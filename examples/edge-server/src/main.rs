@@ -2,6 +2,8 @@
 
 mod admit;
 mod args;
+mod config;
+mod configured;
 mod demo;
 mod forms;
 mod log;
@@ -9,6 +11,7 @@ mod page;
 mod patience;
 mod run;
 mod serve;
+mod site;
 mod upstream;
 
 use std::process::ExitCode;
@@ -18,12 +21,38 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    log::start();
-    match run::run(args) {
+    let outcome = match args {
+        args::Args { command: Some(args::Command::Check { file }), .. } => match configured::check(&file) {
+            Ok(()) => {
+                println!("{}: nothing is wrong", file.display());
+                return ExitCode::SUCCESS;
+            }
+            Err(report) => return refused(&report),
+        },
+        args::Args { config: Some(file), .. } => {
+            let config = match config::Config::load(&file) {
+                Ok(config) => config,
+                Err(report) => return refused(&report),
+            };
+            log::start(config.log.as_deref());
+            configured::run(file, config)
+        }
+        args => {
+            log::start(None);
+            run::run(args)
+        }
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("edge-server: {error}");
             ExitCode::from(2)
         }
     }
+}
+
+/// One line a problem, in the form that editors and compilers share.
+fn refused(report: &config::Report) -> ExitCode {
+    eprintln!("{report}");
+    ExitCode::from(2)
 }

@@ -9,43 +9,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
 use crate::admit::admit;
+use crate::config::Limits;
 use crate::page::{Body, page};
 use crate::patience::Patience;
 use crate::upstream::OriginError;
-
-/// Open connections of viewers; more wait in the listener's queue.
-const CONNECTIONS: usize = 10_000;
-/// From a connection's start, or the last answer on it, to the end of the next request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a viewer may leave an answer unread. Those who never read would keep their connections, and so everyone else
-/// out.
-const UNREAD_TIME: Duration = Duration::from_secs(60);
-const HEAD_BYTES: usize = 64 * 1024;
-const HEAD_FIELDS: usize = 128;
-/// From a signal to the end, whatever is still running.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 
 /// Who sent a request. It travels in the request's extensions, past the cache, to the origin side.
 #[derive(Clone)]
 pub(crate) struct Viewer {
     pub(crate) address: SocketAddr,
+    /// It came by TLS.
+    pub(crate) https: bool,
     /// Counts the connection for as long as anything is left of it, such as a tunnel.
     slot: Arc<OwnedSemaphorePermit>,
 }
 
 impl Viewer {
+    pub(crate) fn new(address: SocketAddr, https: bool, slot: OwnedSemaphorePermit) -> Self {
+        Self { address, https, slot: Arc::new(slot) }
+    }
+
     pub(crate) fn into_slot(self) -> Arc<OwnedSemaphorePermit> {
         self.slot
     }
@@ -59,8 +56,9 @@ where
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let server = server();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let limits = Limits::default();
+    let server = server(&limits);
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let (closing, _) = watch::channel(());
     let mut signal = pin!(signal());
     loop {
@@ -68,31 +66,34 @@ where
             accepted = accept(&listener, &slots) => accepted,
             () = &mut signal => break,
         };
-        let viewer = Viewer { address, slot: Arc::new(slot) };
-        tokio::spawn(connection(server.clone(), stream, viewer, cache.clone(), closing.subscribe()));
+        // Answers are written whole; a delay would gather nothing.
+        let _ = stream.set_nodelay(true);
+        let (viewer, cache) = (Viewer::new(address, false, slot), cache.clone());
+        let answers = service_fn(move |request| answer(cache.clone(), request));
+        tokio::spawn(connection(server.clone(), limits, stream, viewer, answers, closing.subscribe()));
     }
     drop(listener);
     tracing::info!("closing {} connections", closing.receiver_count());
     closing.send_replace(());
-    if timeout(SHUTDOWN_TIME, closing.closed()).await.is_err() {
+    if timeout(limits.shutdown_time, closing.closed()).await.is_err() {
         tracing::warn!("{} connections did not end in time", closing.receiver_count());
     }
 }
 
 /// Limits on what a viewer may send are set here, so that no default of a library decides them.
-fn server() -> Builder<TokioExecutor> {
+pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS);
+        .header_read_timeout(limits.head_time)
+        .max_buf_size(limits.head_size as usize)
+        .max_headers(limits.head_fields);
     server
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(256)
-        .max_header_list_size(HEAD_BYTES as u32)
+        .max_header_list_size(limits.head_size)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024)
         .max_send_buf_size(256 * 1024)
@@ -101,7 +102,7 @@ fn server() -> Builder<TokioExecutor> {
     server
 }
 
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
@@ -126,21 +127,21 @@ async fn accept(
     }
 }
 
-async fn connection<C, B>(
+/// Answers the requests of one connection, until `closing` says that no more shall come.
+pub(crate) async fn connection<IO, S, B>(
     server: Builder<TokioExecutor>,
-    stream: TcpStream,
+    limits: Limits,
+    stream: IO,
     viewer: Viewer,
-    cache: C,
+    answers: S,
     mut closing: watch::Receiver<()>,
 ) where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError> + Clone + Send + 'static,
-    C::Future: Send,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
+    B::Error: Into<BoxError> + std::fmt::Display,
 {
-    // Answers are written whole; a delay would gather nothing.
-    let _ = stream.set_nodelay(true);
-
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = ServiceBuilder::new()
@@ -148,14 +149,14 @@ async fn connection<C, B>(
         .service(service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(viewer.clone());
-            answer(cache.clone(), request)
+            answers.clone().oneshot(request)
         }));
-    let stream = TokioIo::new(Patience::new(stream, UNREAD_TIME));
+    let stream = TokioIo::new(Patience::new(stream, limits.unread_time));
     let mut connection =
         pin!(server.serve_connection_with_upgrades(stream, TowerToHyperService::new(service)));
 
     // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
-    let mut first_head = pin!(sleep(HEAD_TIME));
+    let mut first_head = pin!(sleep(limits.head_time));
     let mut waits_for_head = true;
     let mut is_closing = false;
     loop {
@@ -184,7 +185,7 @@ async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Respon
 where
     C: Service<Request<Incoming>, Response = Response<B>, Error = OriginError>,
 {
-    if let Err(refusal) = admit(&mut request) {
+    if let Err(refusal) = admit(&mut request, &Scheme::HTTP) {
         return Ok(page(refusal.status(), refusal.reason()));
     }
     Ok(match cache.oneshot(request).await {
@@ -197,7 +198,7 @@ where
 }
 
 #[cfg(unix)]
-async fn signal() {
+pub(crate) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
@@ -209,7 +210,7 @@ async fn signal() {
 }
 
 #[cfg(not(unix))]
-async fn signal() {
+pub(crate) async fn signal() {
     if tokio::signal::ctrl_c().await.is_err() {
         // It cannot be caught, so it ends the process by itself.
         std::future::pending().await

@@ -47,7 +47,8 @@ impl Rules {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         self.sign(headers, received);
-        forwarded(headers, asked.as_ref(), viewer.map(|viewer| viewer.address));
+        let viewer = viewer.map(|viewer| (viewer.address, viewer.https));
+        forwarded(headers, asked.as_ref(), viewer);
         match asked {
             Some(asked) if !self.rewrite_host => headers.insert(HOST, asked),
             // hyper writes the origin's.
@@ -97,10 +98,10 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// Says who asked, for what, and how: in the terms of RFC 7239, and in those most origins read.
-fn forwarded(headers: &mut HeaderMap, asked: Option<&HeaderValue>, viewer: Option<SocketAddr>) {
+fn forwarded(headers: &mut HeaderMap, asked: Option<&HeaderValue>, viewer: Option<(SocketAddr, bool)>) {
     let mut pairs = Vec::with_capacity(3);
-    if let Some(viewer) = viewer {
-        let address = viewer.ip().to_canonical();
+    if let Some((address, _)) = viewer {
+        let address = address.ip().to_canonical();
         append(headers, X_FORWARDED_FOR, &address.to_string());
         // RFC 7239 §6: an IPv6 address stands in brackets and quotes.
         pairs.push(match address {
@@ -112,8 +113,9 @@ fn forwarded(headers: &mut HeaderMap, asked: Option<&HeaderValue>, viewer: Optio
         append(headers, X_FORWARDED_HOST, host);
         pairs.push(format!("host=\"{host}\""));
     }
-    append(headers, X_FORWARDED_PROTO, "http");
-    pairs.push("proto=http".to_owned());
+    let proto = if viewer.is_some_and(|(_, https)| https) { "https" } else { "http" };
+    append(headers, X_FORWARDED_PROTO, proto);
+    pairs.push(format!("proto={proto}"));
     append(headers, FORWARDED, &pairs.join(";"));
 }
 
@@ -198,7 +200,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             let host = HeaderValue::from_static("a:81");
-            forwarded(&mut headers, Some(&host), Some(viewer.parse().unwrap()));
+            forwarded(&mut headers, Some(&host), Some((viewer.parse().unwrap(), false)));
             assert_eq!(headers[X_FORWARDED_FOR], list);
             assert_eq!(headers[FORWARDED], pair);
             assert_eq!(headers[X_FORWARDED_PROTO], "http");
