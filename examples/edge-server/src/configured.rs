@@ -64,6 +64,8 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
         lines += &format!("edge    {scheme}://{}\n", socket.local_addr()?);
         listeners.push((socket, certificates, listener.http2));
     }
+    // Before anybody can know of the server: a hangup that nobody waits for ends the process.
+    let hangups = hangups();
     // Nobody may be reading, and the edge works all the same.
     let _ = io::stdout().write_all(lines.as_bytes());
 
@@ -72,7 +74,7 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
         tasks.extend(certificates.clone().map(|certificates| tokio::spawn(certificates.watch())));
         tasks.push(tokio::spawn(server.clone().listen(socket, certificates, http2)));
     }
-    tasks.push(tokio::spawn(reload(Arc::clone(&server.site), file, config)));
+    tasks.push(tokio::spawn(reload(hangups, Arc::clone(&server.site), file, config)));
     serve::signal().await;
     for task in &tasks {
         task.abort();
@@ -170,12 +172,25 @@ impl Server {
     }
 }
 
-/// Reads the file at each SIGHUP. Requests that are running keep the site they have.
 #[cfg(unix)]
-async fn reload(site: Current, file: PathBuf, mut before: Config) {
+type Hangups = tokio::signal::unix::Signal;
+
+#[cfg(unix)]
+fn hangups() -> Hangups {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let mut hangups = signal(SignalKind::hangup()).expect("SIGHUP can be handled");
+    signal(SignalKind::hangup()).expect("SIGHUP can be handled")
+}
+
+#[cfg(not(unix))]
+type Hangups = ();
+
+#[cfg(not(unix))]
+fn hangups() {}
+
+/// Reads the file at each SIGHUP. Requests that are running keep the site they have.
+#[cfg(unix)]
+async fn reload(mut hangups: Hangups, site: Current, file: PathBuf, mut before: Config) {
     while hangups.recv().await.is_some() {
         let outcome = async {
             let config = Config::load(&file)?;
@@ -201,6 +216,6 @@ async fn reload(site: Current, file: PathBuf, mut before: Config) {
 }
 
 #[cfg(not(unix))]
-async fn reload(_: Current, _: PathBuf, _: Config) {
+async fn reload((): Hangups, _: Current, _: PathBuf, _: Config) {
     std::future::pending().await
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[cfg(unix)]
+mod configured;
 mod demo;
 mod flags;
 mod support;
