@@ -1,6 +1,7 @@
 //! An edge location: [`Edge`], and its builder.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::glob::Glob;
 use crate::invalidation::{Invalidator, Ledger, Log, Scope, Tariff, sweep};
 use crate::key::KeyBuf;
 use crate::layer::CacheLayer;
+use crate::name;
 use crate::observe::{Counters, Stats};
 use crate::policy::{Behavior, CachePolicy};
 use crate::request;
@@ -34,13 +36,19 @@ use crate::store::{MemoryStore, Memos};
 #[derive(Clone)]
 pub struct Edge(pub(crate) Arc<EdgeInner>);
 
-/// The live state of an edge. Each part has this one owner.
+/// The rules of an edge, which are fixed, and the state it shares with those it was [reconfigured](Edge::reconfigured)
+/// from and to.
 pub(crate) struct EdgeInner {
+    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
+    policy: Arc<CachePolicy>,
+    state: Arc<State>,
+}
+
+/// The live state of an edge. Each part has this one owner.
+pub(crate) struct State {
     /// As it stands in `Cache-Status`: a token, or a quoted string.
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
-    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
-    policy: Arc<CachePolicy>,
     pub(crate) https: bool,
     pub(crate) store: MemoryStore,
     pub(crate) memos: Memos,
@@ -51,7 +59,17 @@ pub(crate) struct EdgeInner {
     pub(crate) counters: Counters,
     pub(crate) hasher: foldhash::quality::RandomState,
     capacity: u64,
+    /// The largest object the store was made for.
+    largest: u64,
     pub(crate) max_in_flight: u64,
+}
+
+impl Deref for EdgeInner {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
 }
 
 impl Edge {
@@ -70,6 +88,52 @@ impl Edge {
         Invalidator::new(self.clone())
     }
 
+    /// This edge under other rules: what is stored, in flight, invalidated and counted is one and the same. This handle, and
+    /// what was made from it, go on under theirs, so a request is answered under one set of rules from beginning to end.
+    ///
+    /// What is stored stays, with the lifetime it was stored with. Only where [headers, cookies or a custom
+    /// function](crate::KeyPolicy) of the key change are objects no longer found; those that nobody asks for make room.
+    ///
+    /// ```
+    /// use tower_edge::{Behavior, CachePolicy, Edge};
+    ///
+    /// # fn main() -> Result<(), tower_edge::ConfigError> {
+    /// let edge = Edge::builder().name("fra-1").build()?;
+    /// let images = Behavior::new("/images/*", CachePolicy::default());
+    /// let reconfigured = edge.reconfigured(CachePolicy::default(), [images])?;
+    /// assert_eq!(reconfigured.behavior_of(&"/images/a.png".parse().expect("a path")), Some(0));
+    /// assert_eq!(edge.behavior_of(&"/images/a.png".parse().expect("a path")), None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If a setting cannot work, or an object may be larger than any that the edge was built for.
+    pub fn reconfigured(
+        &self,
+        policy: CachePolicy,
+        behaviors: impl IntoIterator<Item = Behavior>,
+    ) -> Result<Self, ConfigError> {
+        let state = Arc::clone(&self.0.state);
+        let rules = Rules::new(policy, behaviors, state.capacity)?;
+        if rules.largest > state.largest {
+            let reason = format!(
+                "{} bytes is over {}, the largest that this edge was built to hold",
+                rules.largest, state.largest
+            );
+            return Err(ConfigError::new("limits.object_size", reason));
+        }
+        Ok(Self(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))
+    }
+
+    /// Which of its behaviors, counted from 0 in their order, has the policy for a URI. `None` if the edge's own policy
+    /// applies.
+    ///
+    /// For a service that decides more by path than caching, so that both decide alike.
+    pub fn behavior_of(&self, uri: &Uri) -> Option<usize> {
+        self.0.behavior_of(uri)
+    }
+
     /// What the edge has done, and what it holds.
     pub fn stats(&self) -> Stats {
         let (objects, bytes) = self.0.store.usage();
@@ -85,16 +149,17 @@ impl fmt::Debug for Edge {
 }
 
 impl EdgeInner {
-    /// The policy of the first behavior that matches. A path that may mean another path to the origin matches none.
+    /// The policy of the first behavior that matches.
     pub(crate) fn policy_for(&self, uri: &Uri) -> &Arc<CachePolicy> {
-        if !self.behaviors.is_empty() && !request::path_is_ambiguous(uri) {
-            for (pattern, policy) in &self.behaviors {
-                if pattern.matches(uri.path()) {
-                    return policy;
-                }
-            }
+        self.behavior_of(uri).map_or(&self.policy, |index| &self.behaviors[index].1)
+    }
+
+    /// The first behavior that matches. A path that may mean another path to the origin matches none.
+    fn behavior_of(&self, uri: &Uri) -> Option<usize> {
+        if self.behaviors.is_empty() || request::path_is_ambiguous(uri) {
+            return None;
         }
-        &self.policy
+        self.behaviors.iter().position(|(pattern, _)| pattern.matches(uri.path()))
     }
 
     /// The largest body that is stored under a policy.
@@ -227,34 +292,20 @@ impl EdgeBuilder {
     /// # Errors
     /// If a setting cannot work; the error names it.
     pub fn build(self) -> Result<Edge, ConfigError> {
-        let name = cache_name(&self.name)?;
+        let name = name::item("name", &self.name)?;
         if self.capacity < MIN_CAPACITY {
             return Err(ConfigError::new("capacity", format!("is under {MIN_CAPACITY} bytes")));
         }
         if self.max_fills == 0 {
             return Err(ConfigError::new("max_fills", "is zero: nothing would ever be stored"));
         }
-        let mut largest = check(&self.policy, self.capacity, "policy")?;
-        let mut behaviors = Vec::with_capacity(self.behaviors.len());
-        for Behavior { pattern, policy } in self.behaviors {
-            let place = format!("behavior {pattern:?}");
-            if !pattern.starts_with(['/', '*', '?']) {
-                return Err(ConfigError::new(
-                    place,
-                    "a pattern starts with '/', '*' or '?', or it matches no path",
-                ));
-            }
-            largest = largest.max(check(&policy, self.capacity, &place)?);
-            behaviors.push((Glob::new(&pattern), Arc::new(policy)));
-        }
+        let rules = Rules::new(self.policy, self.behaviors, self.capacity)?;
         let log = Arc::new(Log::default());
-        Ok(Edge(Arc::new(EdgeInner {
+        let state = State {
             name,
             clock: self.clock,
-            behaviors,
-            policy: Arc::new(self.policy),
             https: self.https,
-            store: MemoryStore::new(self.capacity, largest),
+            store: MemoryStore::new(self.capacity, rules.largest),
             memos: Memos::new(),
             fills: Arc::new(Registry::new(Arc::clone(&log), self.max_fills)),
             log,
@@ -263,8 +314,41 @@ impl EdgeBuilder {
             counters: Counters::default(),
             hasher: foldhash::quality::RandomState::default(),
             capacity: self.capacity,
+            largest: rules.largest,
             max_in_flight: self.capacity / IN_FLIGHT_SHARE,
-        })))
+        };
+        let state = Arc::new(state);
+        Ok(Edge(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))
+    }
+}
+
+/// Policies that make sense, and the largest object they let in.
+struct Rules {
+    behaviors: Vec<(Glob, Arc<CachePolicy>)>,
+    policy: Arc<CachePolicy>,
+    largest: u64,
+}
+
+impl Rules {
+    fn new(
+        policy: CachePolicy,
+        behaviors: impl IntoIterator<Item = Behavior>,
+        capacity: u64,
+    ) -> Result<Self, ConfigError> {
+        let mut largest = check(&policy, capacity, "policy")?;
+        let mut checked = Vec::new();
+        for Behavior { pattern, policy } in behaviors {
+            let place = format!("behavior {pattern:?}");
+            if !pattern.starts_with(['/', '*', '?']) {
+                return Err(ConfigError::new(
+                    place,
+                    "a pattern starts with '/', '*' or '?', or it matches no path",
+                ));
+            }
+            largest = largest.max(check(&policy, capacity, &place)?);
+            checked.push((Glob::new(&pattern), Arc::new(policy)));
+        }
+        Ok(Self { behaviors: checked, policy: Arc::new(policy), largest })
     }
 }
 
@@ -297,24 +381,6 @@ fn check(policy: &CachePolicy, capacity: u64, place: &str) -> Result<u64, Config
     Ok(object)
 }
 
-/// The name as an item of a structured field (RFC 9211 §2, RFC 9651 §3.3).
-fn cache_name(name: &str) -> Result<String, ConfigError> {
-    let token_char = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
-    if name.is_empty() || !name.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        return Err(ConfigError::new(
-            "name",
-            format!("{name:?} is not one or more visible ASCII characters"),
-        ));
-    }
-    let token =
-        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*') && name.chars().all(token_char);
-    Ok(if token {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,15 +410,6 @@ mod tests {
             assert_eq!(builder.build().unwrap_err().setting(), setting);
         }
         assert!(edge().policy(sized(1 << 20)).build().is_ok());
-    }
-
-    #[test]
-    fn a_name_is_a_token_or_a_string() {
-        for (name, item) in
-            [("fra-1", "fra-1"), ("1a", "\"1a\""), ("my edge", "\"my edge\""), ("a\"b", "\"a\\\"b\"")]
-        {
-            assert_eq!(cache_name(name).unwrap(), item);
-        }
     }
 
     #[test]

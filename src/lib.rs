@@ -59,6 +59,7 @@
 //! | what is stored for a URL | [`Edge::objects`], [`StoredObject`] |
 //! | clearing | [`Invalidator`], [`Invalidation`] |
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
+//! | several origins as one, with failover | [`origin::Group`] |
 //! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
 //! | time, for tests | [`Clock`], [`ManualClock`] |
 //! | the rules of HTTP caching, by themselves | [`semantics`] |
@@ -80,9 +81,9 @@ mod invalidation;
 mod key;
 mod layer;
 mod lookup;
+mod name;
 mod objects;
 mod observe;
-#[cfg(feature = "upstream")]
 pub mod origin;
 mod outcome;
 mod policy;

@@ -14,7 +14,7 @@ use http_body::Body;
 
 use super::registry::Lead;
 use super::shared::{Participant, Unshared};
-use crate::edge::EdgeInner;
+use crate::edge::{EdgeInner, State};
 use crate::hints::CacheHints;
 use crate::invalidation::{Stamp, label};
 use crate::key::{KeyBuf, origin_part};
@@ -430,7 +430,7 @@ impl Recorder {
     }
 
     pub(super) fn insert(&self, stored: &Arc<Stored>) -> bool {
-        let EdgeInner { store, log, memos, .. } = &*self.edge;
+        let State { store, log, memos, .. } = &**self.edge;
         let subject = stored.subject(self.key.as_bytes());
         if !log.is_current(subject) {
             return false;

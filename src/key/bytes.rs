@@ -35,6 +35,7 @@ const HEADER: u8 = 2;
 const COOKIE: u8 = 3;
 const CUSTOM: u8 = 4;
 const VARIANT: u8 = 5;
+const RULE: u8 = 6;
 
 /// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
 static EFFECTIVE_URI: [HeaderName; 13] = [
@@ -68,6 +69,9 @@ impl KeyBuf {
                     key.forwarding(name, value.as_bytes());
                 }
             }
+        }
+        if let Some(mark) = policy.mark() {
+            key.named(RULE, b"", &mark.to_be_bytes());
         }
         if let Some(select) = &policy.headers {
             key.headers(&request.headers, select);
@@ -280,15 +284,17 @@ pub(crate) fn path_and_query(key: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// What a key has beside the URI: names of header fields, and values. What a custom function added has no name.
 pub(crate) fn more_parts(key: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut at = uri_part(key).len();
-    std::iter::from_fn(move || {
+    let parts = std::iter::from_fn(move || {
         let tag = *key.get(at)?;
         let name_end = part_end(key, at + 1);
         let value_end = part_end(key, name_end);
         let name = if tag == COOKIE { b"cookie" } else { key.get(at + 5..name_end)? };
         let value = key.get(name_end + 4..value_end)?;
         at = value_end;
-        Some((name, value))
-    })
+        Some((tag, name, value))
+    });
+    // The mark of a rule is nothing that a request has.
+    parts.filter(|(tag, ..)| *tag != RULE).map(|(_, name, value)| (name, value))
 }
 
 fn uri_end(key: &[u8], path: usize) -> usize {

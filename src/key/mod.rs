@@ -9,7 +9,9 @@ mod bytes;
 mod rewrite;
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::request::Parts;
 
@@ -47,8 +49,23 @@ pub struct KeyPolicy {
     pub custom: Option<CustomKey>,
 }
 
+impl KeyPolicy {
+    /// Tells the keys of one rule for headers, cookies and custom parts from those of another, since what a rule leaves out
+    /// leaves no trace in a key. `None` without such a rule.
+    ///
+    /// The query needs none: what is left of it is in the key, and the origin sees no other.
+    fn mark(&self) -> Option<u64> {
+        let Self { query: _, headers, cookies, custom } = self;
+        if headers.is_none() && cookies.is_none() && custom.is_none() {
+            return None;
+        }
+        let custom = custom.as_ref().map(|custom| custom.id);
+        Some(foldhash::quality::FixedState::default().hash_one((headers, cookies, custom)))
+    }
+}
+
 /// A choice of named things.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Select {
     /// Every one.
     #[default]
@@ -76,17 +93,22 @@ type KeyFn = dyn Fn(&Parts) -> Option<Vec<Vec<u8>>> + Send + Sync;
 
 /// A function that adds parts to the key, or says that the request is not to be cached.
 #[derive(Clone)]
-pub struct CustomKey(Arc<KeyFn>);
+pub struct CustomKey {
+    parts: Arc<KeyFn>,
+    /// Tells functions apart. Clones are the same one.
+    id: u64,
+}
 
 impl CustomKey {
     /// `parts` gets the request as it will be forwarded and returns parts that are added to scheme, authority, path
     /// and query, each on its own; `None` bypasses the cache.
     pub fn new(parts: impl Fn(&Parts) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(parts))
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { parts: Arc::new(parts), id: NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
     pub(crate) fn parts(&self, request: &Parts) -> Option<Vec<Vec<u8>>> {
-        (self.0)(request)
+        (self.parts)(request)
     }
 }
 

@@ -1,11 +1,17 @@
-//! Ready-made origins, each behind a cargo feature.
+//! Ready-made origins: services to put behind an [`Edge`](crate::Edge)'s layer.
 //!
-//! An edge stands in front of any Tower service. These are for those that have none: [`Upstream`] asks an HTTP site.
+//! An edge stands in front of any Tower service. These are for those that have none: [`Upstream`](upstream::Upstream) (feature
+//! `upstream`) asks an HTTP site, and [`Group`] makes one origin of several that have the same content.
 
+mod group;
 #[cfg(feature = "upstream")]
 pub mod upstream;
 #[cfg(feature = "upstream")]
 mod viewer;
 
+pub use self::group::{
+    Group, GroupBody, GroupError, GroupFuture, GroupPolicy, HealthPolicy, Member, MemberState, MemberStatus,
+    ServedBy,
+};
 #[cfg(feature = "upstream")]
 pub use self::{upstream::Upstream, viewer::Viewer};

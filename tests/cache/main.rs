@@ -17,6 +17,7 @@ mod objects;
 mod panics;
 mod parts;
 mod purge;
+mod reconfigured;
 mod refusals;
 mod released;
 mod requests;

@@ -48,25 +48,25 @@ impl Refusal {
     }
 }
 
-/// Checks the head of a request, and puts it in the form that the cache and the origin shall see.
+/// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin shall see.
 ///
 /// # Errors
 ///
 /// A request that another server may understand differently is refused.
-pub(crate) fn admit<B>(request: &mut Request<B>) -> Result<(), Refusal> {
-    check_target(request)?;
-    check_host(request)?;
+pub(crate) fn admit<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(), Refusal> {
+    check_target(request, scheme)?;
+    check_host(request, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
     remove_forwarding(request.headers_mut());
     join_cookies(request.headers_mut());
     Ok(())
 }
 
-fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
+fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }
     let uri = request.uri();
-    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
+    if uri.scheme().is_some_and(|scheme| scheme != connection) {
         return Err(Refusal::Scheme);
     }
     // `GET example.com` parses as an authority without a path.
@@ -80,9 +80,9 @@ fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
 }
 
-fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal> {
     let target = match request.uri().authority() {
-        Some(authority) => Some(HostAndPort::of(authority)?),
+        Some(authority) => Some(HostAndPort::of(authority, default_port)?),
         None => None,
     };
     let mut lines = request.headers().get_all(HOST).iter();
@@ -90,7 +90,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
         (Some(_), Some(_)) => return Err(Refusal::TwoHosts),
         (Some(line), None) => {
             let authority = Authority::try_from(line.as_bytes()).map_err(|_| Refusal::BadHost)?;
-            Some(HostAndPort::of(&authority)?)
+            Some(HostAndPort::of(&authority, default_port)?)
         }
         (None, _) => None,
     };
@@ -111,11 +111,11 @@ struct HostAndPort {
 }
 
 impl HostAndPort {
-    fn of(authority: &Authority) -> Result<Self, Refusal> {
+    fn of(authority: &Authority, default_port: u16) -> Result<Self, Refusal> {
         let host = authority.host();
         // A user name in front of the host leaves more than a port behind it.
         let port = match authority.as_str().strip_prefix(host) {
-            Some("" | ":") => 80,
+            Some("" | ":") => default_port,
             Some(rest) => rest
                 .strip_prefix(':')
                 .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
@@ -160,6 +160,9 @@ fn join_cookies(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
+    const HTTP: Scheme = Scheme::HTTP;
+    const HTTPS: Scheme = Scheme::HTTPS;
+
     fn request(version: Version, method: &str, target: &str, hosts: &[&str]) -> Request<()> {
         let mut request = Request::builder().version(version).method(method).uri(target);
         for host in hosts {
@@ -200,7 +203,7 @@ mod tests {
             ("GET", "a", &["a"], Err(Target)),
             ("CONNECT", "a:443", &["a:443"], Err(Connect)),
         ] {
-            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts));
+            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP);
             assert_eq!(answer, expected, "{method} {target} {hosts:?}");
         }
     }
@@ -214,8 +217,21 @@ mod tests {
             (Version::HTTP_10, "/", &[], Ok(())),
             (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
         ] {
-            let answer = admit(&mut request(version, "GET", target, hosts));
+            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP);
             assert_eq!(answer, expected, "{version:?} {target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn over_tls_the_scheme_and_its_port_are_others() {
+        for (target, host, expected) in [
+            ("/", "a", Ok(())),
+            ("https://a/", "a:443", Ok(())),
+            ("https://a/", "a:80", Err(Refusal::Contradiction)),
+            ("http://a/", "a", Err(Refusal::Scheme)),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", target, &[host]);
+            assert_eq!(admit(&mut request, &HTTPS), expected, "{target} {host}");
         }
     }
 
@@ -225,7 +241,7 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] {
             request.headers_mut().insert(name, HeaderValue::from_static("evil"));
         }
-        admit(&mut request).unwrap();
+        admit(&mut request, &HTTP).unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
     }
 
@@ -234,7 +250,7 @@ mod tests {
         let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
         request.headers_mut().append(COOKIE, HeaderValue::from_static("a=1"));
         request.headers_mut().append(COOKIE, HeaderValue::from_static("b=2"));
-        admit(&mut request).unwrap();
+        admit(&mut request, &HTTP).unwrap();
         assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

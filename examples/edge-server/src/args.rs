@@ -1,19 +1,24 @@
-//! The flags, and the forms their values take.
+//! The flags and commands.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use hyper::http::HeaderName;
 
 use crate::client::Call;
+use crate::forms;
 
 /// What this process is to do.
 #[derive(Debug)]
 pub(crate) enum Task {
     Serve(Args),
+    /// Serve as a file says.
+    Configured(PathBuf),
+    /// Say what is wrong with such a file.
+    Check(PathBuf),
     /// Ask or tell a server that is running.
     Call(Call),
 }
@@ -25,10 +30,25 @@ pub(crate) enum Task {
 #[command(version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct CommandLine {
     #[command(subcommand)]
-    call: Option<Call>,
+    command: Option<Command>,
+
+    /// A file to be configured by, instead of flags; SIGHUP has it read again
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    config: Option<PathBuf>,
 
     #[command(flatten)]
     args: Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what is wrong with a configuration file, and with the files it names
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    #[command(flatten)]
+    Call(Call),
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,16 +66,20 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// The edge's name in Cache-Status and Via
-    #[arg(long, default_value = "tower-edge", value_parser = name)]
+    #[arg(long, default_value = "tower-edge", value_parser = forms::name)]
     pub(crate) name: String,
 
     /// Memory for stored responses, such as 64MiB or 2GiB
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = forms::size)]
     pub(crate) capacity: u64,
 
     /// How long to keep answers that do not say so themselves, such as 60s, 5m or 1h
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = forms::duration)]
     pub(crate) ttl: Option<Duration>,
+
+    /// How long the origin may take to begin its answer
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = forms::some_time)]
+    pub(crate) first_byte_time: Duration,
 
     /// The Host the origin sees
     #[arg(long, value_name = "WHICH", default_value = "keep")]
@@ -71,7 +95,7 @@ pub(crate) struct Args {
 
     /// A field that counts before Cache-Control (RFC 9213), instead of CDN-Cache-Control; may be repeated, the first
     /// one present counts
-    #[arg(long, value_name = "FIELD", value_parser = field)]
+    #[arg(long, value_name = "FIELD", value_parser = forms::field)]
     pub(crate) targeted: Vec<HeaderName>,
 
     #[command(flatten)]
@@ -122,7 +146,7 @@ pub(crate) enum OriginHost {
 impl Task {
     /// What the command line says; or the exit status, once the help or the one line of error is printed.
     pub(crate) fn read() -> Result<Self, ExitCode> {
-        let CommandLine { call, args } = CommandLine::try_parse().map_err(|error| {
+        let CommandLine { command, config, args } = CommandLine::try_parse().map_err(|error| {
             if error.use_stderr() {
                 eprintln!("edge-server: {}", one_line(&error.to_string()));
                 ExitCode::from(2)
@@ -132,7 +156,12 @@ impl Task {
                 ExitCode::SUCCESS
             }
         })?;
-        Ok(call.map_or(Self::Serve(args), Self::Call))
+        Ok(match (command, config) {
+            (Some(Command::Check { file }), _) => Self::Check(file),
+            (Some(Command::Call(call)), _) => Self::Call(call),
+            (None, Some(file)) => Self::Configured(file),
+            (None, None) => Self::Serve(args),
+        })
     }
 }
 
@@ -144,95 +173,9 @@ fn one_line(report: &str) -> String {
     format!("{line} (see --help)")
 }
 
-/// RFC 9110 §7.6.3: a pseudonym in `Via` is a token.
-fn name(text: &str) -> Result<String, &'static str> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
-        return Err("a name is 1 to 64 letters, digits, '-', '.' or '_'");
-    }
-    Ok(text.to_owned())
-}
-
-/// The name of a field that is read as RFC 9213 has it, which `Cache-Control` is not.
-fn field(text: &str) -> Result<HeaderName, &'static str> {
-    let name: HeaderName = text.parse().map_err(|_| "not the name of a header field")?;
-    if name == hyper::header::CACHE_CONTROL {
-        Err("Cache-Control counts anyway, after these")
-    } else {
-        Ok(name)
-    }
-}
-
-fn size(text: &str) -> Result<u64, &'static str> {
-    const WRONG: &str = "a size is a whole number and B, KB, KiB, MB, MiB, GB or GiB";
-    let (number, unit) = number_and_unit(text).ok_or(WRONG)?;
-    let unit = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "kib" => 1 << 10,
-        "mb" => 1_000_000,
-        "mib" => 1 << 20,
-        "gb" => 1_000_000_000,
-        "gib" => 1 << 30,
-        _ => return Err(WRONG),
-    };
-    number.checked_mul(unit).ok_or("too large")
-}
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "a duration is a whole number and s, m, h or d";
-    let (number, unit) = number_and_unit(text).ok_or(WRONG)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(WRONG),
-    };
-    // RFC 9111 §1.2.2: no lifetime needs to be longer than 2^31 seconds.
-    let seconds = number.checked_mul(unit).filter(|seconds| *seconds <= 1 << 31).ok_or("too long")?;
-    Ok(Duration::from_secs(seconds))
-}
-
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim_start()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_numbers_with_units() {
-        for (text, bytes) in
-            [("0", 0), ("17", 17), ("1KiB", 1024), ("1kb", 1000), ("512MiB", 512 << 20), ("2 GiB", 2 << 30)]
-        {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MiB", "-1", "1.5GiB", "1TiBs", "99999999999GiB", "99999999999999999999"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn durations_need_a_unit() {
-        for (text, seconds) in [("0s", 0), ("60s", 60), ("5m", 300), ("1h", 3600), ("1d", 86_400)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "60", "s", "1w", "-1s", "1e3s", "100000d", "18446744073709551615d"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_targeted_field_is_another_field_than_cache_control() {
-        assert_eq!(field("Surrogate-Control").unwrap(), "surrogate-control");
-        for text in ["", "two words", "a:", "Cache-Control"] {
-            assert!(field(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_report_of_many_lines_becomes_one() {

@@ -5,29 +5,64 @@ mod admit;
 mod api;
 mod args;
 mod client;
+mod config;
+mod configured;
 mod control;
 mod demo;
+mod forms;
 mod log;
 mod page;
 mod patience;
 mod run;
 mod serve;
+mod site;
 mod token;
 
+use std::error::Error;
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use self::args::Task;
+
 fn main() -> ExitCode {
-    let args = match args::Task::read() {
-        Ok(args::Task::Serve(args)) => args,
-        Ok(args::Task::Call(call)) => return client::run(call),
-        Err(exit) => return exit,
-    };
-    log::start();
-    match run::run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("edge-server: {error}");
-            ExitCode::from(2)
+    match Task::read() {
+        Ok(Task::Serve(args)) => {
+            log::start(None);
+            ended(run::run(args))
         }
+        Ok(Task::Configured(file)) => by_file(file),
+        Ok(Task::Check(file)) => match configured::check(&file) {
+            Ok(()) => {
+                println!("{}: nothing is wrong", file.display());
+                ExitCode::SUCCESS
+            }
+            Err(report) => refused(&report),
+        },
+        Ok(Task::Call(call)) => client::run(call),
+        Err(exit) => exit,
     }
+}
+
+fn by_file(file: PathBuf) -> ExitCode {
+    match config::Config::load(&file) {
+        Ok(config) => {
+            log::start(config.log.as_deref());
+            ended(configured::run(file, config))
+        }
+        Err(report) => refused(&report),
+    }
+}
+
+fn ended(outcome: Result<(), Box<dyn Error>>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refused(&format!("edge-server: {error}")),
+    }
+}
+
+/// Of a file: one line a problem, in the form that editors and compilers share.
+fn refused(report: &dyn Display) -> ExitCode {
+    eprintln!("{report}");
+    ExitCode::from(2)
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower::Layer;
-use tower_edge::origin::upstream::{HostField, Protocol, Upstream};
+use tower_edge::origin::upstream::{HostField, Protocol, Timeouts, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
@@ -44,8 +44,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         OriginHost::Rewrite => HostField::Origin,
     };
     let protocol = if args.origin_http2 { Protocol::Http2 } else { Protocol::Negotiated };
-    let upstream =
-        Upstream::builder(origin.as_str()).name(args.name).host(host).protocol(protocol).build()?;
+    let timeouts = Timeouts { first_byte: args.first_byte_time, ..Timeouts::default() };
+    let upstream = Upstream::builder(origin.as_str())
+        .name(args.name)
+        .host(host)
+        .protocol(protocol)
+        .timeouts(timeouts)
+        .build()?;
     announce(address, &origin, control_address, is_demo);
 
     serve::serve(listener, edge.layer().layer(upstream), control, closing).await;

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
+use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -23,22 +25,12 @@ use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
 use crate::admit::admit;
+use crate::config::Limits;
 use crate::page::{Body, page};
 use crate::patience::Patience;
 
-/// Open connections of viewers; more wait in the listener's queue.
-const CONNECTIONS: usize = 10_000;
-/// The same of operators.
+/// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
-/// From a connection's start, or the last answer on it, to the end of the next request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a viewer may leave an answer unread. Those who never read would keep their connections, and so everyone else
-/// out.
-const UNREAD_TIME: Duration = Duration::from_secs(60);
-const HEAD_BYTES: usize = 64 * 1024;
-const HEAD_FIELDS: usize = 128;
-/// From a signal to the end, whatever is still running.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 
 /// Where a connection was accepted. It travels in the extensions of its requests, as their [`Viewer`] does.
 #[derive(Clone, Copy, Debug)]
@@ -57,22 +49,32 @@ pub(crate) async fn serve<C, B>(
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    let limits = Limits::default();
     let public = service_fn(move |request| answer(cache.clone(), request));
-    let viewers = listen(listener, server(), CONNECTIONS, public, &closing);
-    let operators = async {
-        if let Some((listener, control)) = control {
-            // One request at a time on a connection, so that their number bounds that of the requests.
-            listen(listener, server().http1_only(), CONTROL_CONNECTIONS, control, &closing).await;
-        }
-    };
+    let viewers = listen(listener, server(&limits), limits, public, &closing);
+    let operators = operators(control, &closing);
     tokio::select! {
         // Neither ends; when the signal comes, both let go of their listeners.
         ((), ()) = futures_util::future::join(viewers, operators) => {}
         () = signal() => {}
     }
+    close(&closing, limits.shutdown_time).await;
+}
+
+/// Answers operators, where there is a control port.
+pub(crate) async fn operators(control: Option<(TcpListener, Router)>, closing: &watch::Sender<bool>) {
+    if let Some((listener, control)) = control {
+        let limits = Limits { connections: CONTROL_CONNECTIONS, ..Limits::default() };
+        // One request at a time on a connection, so that their number bounds that of the requests.
+        listen(listener, server(&limits).http1_only(), limits, control, closing).await;
+    }
+}
+
+/// Tells every connection to end, and waits for it.
+pub(crate) async fn close(closing: &watch::Sender<bool>, time: Duration) {
     tracing::info!("closing {} connections", closing.receiver_count());
     closing.send_replace(true);
-    if timeout(SHUTDOWN_TIME, closing.closed()).await.is_err() {
+    if timeout(time, closing.closed()).await.is_err() {
         tracing::warn!("{} connections did not end in time", closing.receiver_count());
     }
 }
@@ -80,7 +82,7 @@ pub(crate) async fn serve<C, B>(
 async fn listen<S, B>(
     listener: TcpListener,
     server: Builder<TokioExecutor>,
-    connections: usize,
+    limits: Limits,
     service: S,
     closing: &watch::Sender<bool>,
 ) where
@@ -89,31 +91,53 @@ async fn listen<S, B>(
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError> + std::fmt::Display,
 {
-    let slots = Arc::new(Semaphore::new(connections));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         let (stream, address, slot) = accept(&listener, &slots).await;
-        // A connection that is gone already is answered nothing.
-        let Ok(local) = stream.local_addr() else { continue };
+        let Some(peer) = Peer::new(&stream, address, false, slot) else { continue };
+        let (server, service) = (server.clone(), service.clone());
+        tokio::spawn(connection(server, limits, stream, peer, service, closing.subscribe()));
+    }
+}
+
+/// Who is at the other end of a connection, and at this one. Both travel in the extensions of its requests.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) viewer: Viewer,
+    local: Local,
+}
+
+impl Peer {
+    /// `None` of a connection that is gone already.
+    pub(crate) fn new(
+        stream: &TcpStream,
+        address: SocketAddr,
+        https: bool,
+        slot: OwnedSemaphorePermit,
+    ) -> Option<Self> {
+        // Answers are written whole; a delay would gather nothing.
+        let _ = stream.set_nodelay(true);
+        let local = Local(stream.local_addr().ok()?);
         // The slot counts the connection for as long as anything is left of it, such as a tunnel.
-        let from = (Viewer::new(address).keep(Arc::new(slot)), Local(local));
-        tokio::spawn(connection(server.clone(), stream, from, service.clone(), closing.subscribe()));
+        let viewer = Viewer::new(address).https(https).keep(Arc::new(slot));
+        Some(Self { viewer, local })
     }
 }
 
 /// Limits on what a viewer may send are set here, so that no default of a library decides them.
-fn server() -> Builder<TokioExecutor> {
+pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS);
+        .header_read_timeout(limits.head_time)
+        .max_buf_size(limits.head_size as usize)
+        .max_headers(limits.head_fields);
     server
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(256)
-        .max_header_list_size(HEAD_BYTES as u32)
+        .max_header_list_size(limits.head_size)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024)
         .max_send_buf_size(256 * 1024)
@@ -122,7 +146,7 @@ fn server() -> Builder<TokioExecutor> {
     server
 }
 
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
@@ -147,37 +171,37 @@ async fn accept(
     }
 }
 
-async fn connection<S, B>(
+/// Answers the requests of one connection, until `closing` says that no more shall come.
+pub(crate) async fn connection<IO, S, B>(
     server: Builder<TokioExecutor>,
-    stream: TcpStream,
-    (viewer, local): (Viewer, Local),
+    limits: Limits,
+    stream: IO,
+    peer: Peer,
     answers: S,
     mut closing: watch::Receiver<bool>,
 ) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError> + std::fmt::Display,
 {
-    // Answers are written whole; a delay would gather nothing.
-    let _ = stream.set_nodelay(true);
-
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
     let service = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
         .service(service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(viewer.clone());
-            request.extensions_mut().insert(local);
+            request.extensions_mut().insert(peer.viewer.clone());
+            request.extensions_mut().insert(peer.local);
             answers.clone().oneshot(request)
         }));
-    let stream = TokioIo::new(Patience::new(stream, UNREAD_TIME));
+    let stream = TokioIo::new(Patience::new(stream, limits.unread_time));
     let mut connection =
         pin!(server.serve_connection_with_upgrades(stream, TowerToHyperService::new(service)));
 
     // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
-    let mut first_head = pin!(sleep(HEAD_TIME));
+    let mut first_head = pin!(sleep(limits.head_time));
     let mut waits_for_head = true;
     let mut is_closing = false;
     loop {
@@ -206,7 +230,7 @@ async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Respon
 where
     C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error>,
 {
-    if let Err(refusal) = admit(&mut request) {
+    if let Err(refusal) = admit(&mut request, &Scheme::HTTP) {
         return Ok(page(refusal.status(), refusal.reason()));
     }
     Ok(match cache.oneshot(request).await {
@@ -219,7 +243,7 @@ where
 }
 
 #[cfg(unix)]
-async fn signal() {
+pub(crate) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
@@ -231,7 +255,7 @@ async fn signal() {
 }
 
 #[cfg(not(unix))]
-async fn signal() {
+pub(crate) async fn signal() {
     if tokio::signal::ctrl_c().await.is_err() {
         // It cannot be caught, so it ends the process by itself.
         std::future::pending().await

@@ -9,6 +9,7 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
+use axum::http::uri::Scheme;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -36,7 +37,8 @@ pub(super) async fn guard(
 }
 
 fn check(request: &mut Request, token: Option<&Expected>) -> Result<(), Problem> {
-    admit(request).map_err(|refusal| Problem::new(refusal.status(), refusal.reason().trim()))?;
+    admit(request, &Scheme::HTTP)
+        .map_err(|refusal| Problem::new(refusal.status(), refusal.reason().trim()))?;
     let local = request.extensions().get::<Local>().map(|local| local.0.ip());
     check_host(request.headers(), local)?;
     check_site(request.headers())?;

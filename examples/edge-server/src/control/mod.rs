@@ -58,13 +58,7 @@ pub(crate) async fn open(
     tariff: Tariff,
     closing: watch::Sender<bool>,
 ) -> Result<Option<(TcpListener, Router)>, String> {
-    let Some(address) = args.control else { return Ok(None) };
-    let token = Token::find(args.control_token_file.as_deref())?;
-    if token.is_none() && !address.ip().is_loopback() {
-        return Err(format!(
-            "--control {address}: anything but a loopback address needs a token (--control-token-file)"
-        ));
-    }
+    let Some((address, token)) = may_open(args)? else { return Ok(None) };
     let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
     let control = Control { edge, tariff, closing, making: Mutex::new(()) };
     let expected = token.as_ref().map(Token::expected);
@@ -87,6 +81,22 @@ pub(crate) async fn open(
         .layer(from_fn_with_state(expected, guard::guard))
         .with_state(Arc::new(control));
     Ok(Some((listener, router)))
+}
+
+/// Where it is to listen, and the token to show.
+///
+/// # Errors
+///
+/// What is wrong with either.
+pub(crate) fn may_open(args: &ControlArgs) -> Result<Option<(SocketAddr, Option<Token>)>, String> {
+    let Some(address) = args.control else { return Ok(None) };
+    let token = Token::find(args.control_token_file.as_deref())?;
+    if token.is_none() && !address.ip().is_loopback() {
+        return Err(format!(
+            "--control {address}: anything but a loopback address needs a token (--control-token-file)"
+        ));
+    }
+    Ok(Some((address, token)))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

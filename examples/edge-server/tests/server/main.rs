@@ -4,6 +4,8 @@
 
 mod clearing;
 mod commands;
+#[cfg(unix)]
+mod configured;
 mod control;
 mod demo;
 mod flags;

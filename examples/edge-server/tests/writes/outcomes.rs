@@ -70,6 +70,20 @@ fn a_write_that_failed_clears_nothing_and_one_that_may_have_worked_clears_its_ta
 }
 
 #[test]
+fn a_write_that_the_origin_leaves_without_an_answer_clears_its_target() {
+    for writes in ["around", "through"] {
+        let files = Files::start();
+        files.keep("/a", "before");
+        let edge = files.edge(&[&FLAGS[..], &["--writes", writes, "--first-byte-time", "300ms"]].concat());
+        edge.get("/a", "");
+        files.answer_next("PUT", Answer::Silence);
+        let written = put(&edge, "/a", "", "after");
+        assert!(written.starts_with("HTTP/1.1 504"), "{written}");
+        assert_eq!(body(&edge.get("/a", "")), "after", "{writes}");
+    }
+}
+
+#[test]
 fn delete_clears() {
     let files = Files::start();
     files.keep("/a", "before");

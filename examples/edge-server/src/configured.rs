@@ -1,0 +1,230 @@
+//! Runs a server by its file: opens the listeners, answers by the site of the moment, reads the file again when told to.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::future::BoxFuture;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::http::uri::Scheme;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tower::service_fn;
+
+use crate::args::ControlArgs;
+use crate::config::{self, Config, Limits, Listener, Problem, Report};
+use crate::control;
+use crate::serve::{self, Peer};
+use crate::site::{Certificates, Site};
+
+/// Says what is wrong with a file: with its text, and with the files it names.
+///
+/// # Errors
+///
+/// That.
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn check(file: &Path) -> Result<(), Report> {
+    let config = Config::load(file)?;
+    let site = Site::new(&config).await;
+    let mut problems = site.err().unwrap_or_default();
+    let control = |control: &config::Control| {
+        let reason = control::may_open(&control_args(&config)).err()?;
+        Some(Problem { place: Some(control.place), reason })
+    };
+    problems.extend(config.control.as_ref().and_then(control));
+    problems.extend(config.listeners.iter().filter_map(|listener| certificates(listener).err()));
+    if problems.is_empty() { Ok(()) } else { Err(report(file, problems)) }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// What is wrong with the file, or with an address.
+#[tokio::main]
+pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Error>> {
+    let site = Site::new(&config).await.map_err(|problems| report(&file, problems))?;
+    let server = Server {
+        limits: config.limits,
+        slots: Arc::new(Semaphore::new(config.limits.connections)),
+        site: Arc::new(RwLock::new(Arc::new(site))),
+        closing: watch::Sender::new(false),
+    };
+    let edge = current(&server.site).edge().clone();
+    let control = control::open(&control_args(&config), edge, config.tariff, server.closing.clone()).await?;
+    let mut listeners = Vec::with_capacity(config.listeners.len());
+    let mut lines = String::new();
+    for listener in &config.listeners {
+        let certificates = certificates(listener).map_err(|problem| report(&file, vec![problem]))?;
+        let socket = TcpListener::bind(listener.address)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
+        let scheme = if certificates.is_some() { "https" } else { "http" };
+        lines += &format!("edge    {scheme}://{}\n", socket.local_addr()?);
+        listeners.push((socket, certificates, listener.http2));
+    }
+    if let Some((socket, _)) = &control {
+        lines += &format!("control http://{}\n", socket.local_addr()?);
+    }
+    // Before anybody can know of the server: a hangup that nobody waits for ends the process.
+    let hangups = hangups();
+    // Nobody may be reading, and the edge works all the same.
+    let _ = io::stdout().write_all(lines.as_bytes());
+
+    let mut tasks = Vec::new();
+    for (socket, certificates, http2) in listeners {
+        tasks.extend(certificates.clone().map(|certificates| tokio::spawn(certificates.watch())));
+        tasks.push(tokio::spawn(server.clone().listen(socket, certificates, http2)));
+    }
+    let closing = server.closing.clone();
+    tasks.push(tokio::spawn(async move { serve::operators(control, &closing).await }));
+    tasks.push(tokio::spawn(reload(hangups, Arc::clone(&server.site), file, config)));
+    serve::signal().await;
+    for task in &tasks {
+        task.abort();
+    }
+    server.close().await;
+    Ok(())
+}
+
+fn report(file: &Path, problems: Vec<Problem>) -> Report {
+    Report::new(file.display().to_string(), problems)
+}
+
+/// How the control port is asked for by flags.
+fn control_args(config: &Config) -> ControlArgs {
+    match &config.control {
+        Some(control) => {
+            ControlArgs { control: Some(control.address), control_token_file: control.token_file.clone() }
+        }
+        None => ControlArgs { control: None, control_token_file: None },
+    }
+}
+
+fn certificates(listener: &Listener) -> Result<Option<Certificates>, Problem> {
+    let Some(tls) = &listener.tls else { return Ok(None) };
+    let problem = |reason| Problem { place: Some(tls.place), reason: format!("tls: {reason}") };
+    Certificates::read(tls, listener.http2).map(Some).map_err(problem)
+}
+
+/// The site of the moment. A request takes it once.
+type Current = Arc<RwLock<Arc<Site>>>;
+
+fn current(site: &Current) -> Arc<Site> {
+    Arc::clone(&site.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What all listeners share.
+#[derive(Clone)]
+struct Server {
+    limits: Limits,
+    slots: Arc<Semaphore>,
+    site: Current,
+    closing: watch::Sender<bool>,
+}
+
+impl Server {
+    async fn listen(self, listener: TcpListener, certificates: Option<Certificates>, http2: bool) {
+        let mut http = serve::server(&self.limits);
+        if !http2 {
+            http = http.http1_only();
+        }
+        loop {
+            let (stream, address, slot) = serve::accept(&listener, &self.slots).await;
+            let Some(peer) = Peer::new(&stream, address, certificates.is_some(), slot) else { continue };
+            let connection = self.clone().connection(http.clone(), stream, peer, certificates.clone());
+            tokio::spawn(connection);
+        }
+    }
+
+    async fn connection(
+        self,
+        http: Builder<TokioExecutor>,
+        stream: TcpStream,
+        peer: Peer,
+        certificates: Option<Certificates>,
+    ) {
+        let closing = self.closing.subscribe();
+        let (limits, site) = (self.limits, self.site);
+        let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
+        let answers =
+            service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<_, Infallible>> {
+                let (site, scheme) = (current(&site), scheme.clone());
+                Box::pin(async move { Ok(site.answer(request, &scheme).await) })
+            });
+        // Only these two are told to close.
+        drop(self.closing);
+        match certificates {
+            None => serve::connection(http, limits, stream, peer, answers, closing).await,
+            Some(certificates) => {
+                match timeout(limits.head_time, certificates.acceptor().accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        serve::connection(http, limits, stream, peer, answers, closing).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!("no TLS: {error}"),
+                    Err(_) => tracing::debug!("no TLS in time"),
+                }
+            }
+        }
+    }
+
+    async fn close(self) {
+        let Self { limits, site, closing, slots: _ } = self;
+        serve::close(&closing, limits.shutdown_time).await;
+        tracing::info!(stats = ?current(&site).edge().stats(), "stopped");
+    }
+}
+
+#[cfg(unix)]
+type Hangups = tokio::signal::unix::Signal;
+
+#[cfg(unix)]
+fn hangups() -> Hangups {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    signal(SignalKind::hangup()).expect("SIGHUP can be handled")
+}
+
+#[cfg(not(unix))]
+type Hangups = ();
+
+#[cfg(not(unix))]
+fn hangups() {}
+
+/// Reads the file at each SIGHUP. Requests that are running keep the site they have.
+#[cfg(unix)]
+async fn reload(mut hangups: Hangups, site: Current, file: PathBuf, mut before: Config) {
+    while hangups.recv().await.is_some() {
+        let outcome = async {
+            let config = Config::load(&file)?;
+            let new = current(&site).reconfigured(&config).await;
+            Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, config))
+        };
+        match outcome.await {
+            Ok((new, config)) => {
+                *site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                if let Some(fixed) = config.differs_where_fixed(&before) {
+                    tracing::warn!("{fixed} changed, and is read at the start alone");
+                }
+                before = config;
+                tracing::info!("reconfigured from {}", file.display());
+            }
+            Err(report) => {
+                for line in report.to_string().lines() {
+                    tracing::error!("not reconfigured: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn reload((): Hangups, _: Current, _: PathBuf, _: Config) {
+    std::future::pending().await
+}

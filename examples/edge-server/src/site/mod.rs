@@ -1,0 +1,177 @@
+//! A configured site: which behavior a request falls under, where its content comes from, and what is allowed.
+//!
+//! [`Site::answer`] is the walk of one request. It finds the behavior once; the edge, which has the same behaviors in the same
+//! order, finds its policy by the same rule, and `route` carries the rest past the cache to the origin's side. A site never
+//! changes: a new configuration makes a new one over the same edge, so a request sees one configuration from beginning to end.
+
+mod origins;
+mod route;
+mod tls;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HOST, HeaderValue, LOCATION};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use hyper::{Request, Response, StatusCode};
+use tower::{BoxError, Layer, ServiceExt};
+use tower_edge::origin::upstream;
+use tower_edge::{Cache, CachePolicy, Edge};
+
+use self::origins::{OriginBody, Origins};
+use self::route::{Route, ToOrigin};
+pub(crate) use self::tls::Certificates;
+use crate::admit::admit;
+use crate::config::{Config, Https, Problem};
+use crate::page::{Body, page};
+
+pub(crate) type EdgeBody = tower_edge::Body<OriginBody>;
+
+pub(crate) struct Site {
+    cache: Cache<ToOrigin>,
+    /// As the edge's behaviors; the last is for what none of those takes.
+    routes: Vec<Arc<Route>>,
+    origins: Origins,
+}
+
+impl Site {
+    /// A site, and the edge for it.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be built, as it stands in the file.
+    pub(crate) async fn new(config: &Config) -> Result<Self, Vec<Problem>> {
+        let (behaviors, policy) = rules(config);
+        let mut builder = Edge::builder()
+            .name(config.name.as_str())
+            .capacity(config.capacity)
+            .max_fills(config.max_fills)
+            .tariff(config.tariff)
+            .policy(policy);
+        for behavior in behaviors {
+            builder = builder.behavior(behavior);
+        }
+        let edge = builder.build().map_err(unplaced)?;
+        Self::with(edge, config, None).await
+    }
+
+    /// This site under another configuration: the edge keeps what it has, and so do origins that are as they were.
+    pub(crate) async fn reconfigured(&self, config: &Config) -> Result<Self, Vec<Problem>> {
+        let (behaviors, policy) = rules(config);
+        let edge = self.cache.edge().reconfigured(policy, behaviors).map_err(unplaced)?;
+        Self::with(edge, config, Some(&self.origins)).await
+    }
+
+    async fn with(edge: Edge, config: &Config, before: Option<&Origins>) -> Result<Self, Vec<Problem>> {
+        let origins = Origins::new(config, before).await?;
+        let routes =
+            config.behaviors.iter().map(|behavior| Arc::new(Route::new(behavior, &origins))).collect();
+        Ok(Self { cache: edge.layer().layer(ToOrigin), routes, origins })
+    }
+
+    pub(crate) fn edge(&self) -> &Edge {
+        self.cache.edge()
+    }
+
+    /// Answers a request that came over a connection of this scheme.
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        scheme: &Scheme,
+    ) -> Response<Body<EdgeBody>> {
+        if let Err(refusal) = admit(&mut request, scheme) {
+            return page(refusal.status(), refusal.reason());
+        }
+        let route = self.route(request.uri());
+        if *scheme == Scheme::HTTP {
+            match route.https {
+                Https::Any => {}
+                Https::Redirect => return redirect(&request),
+                Https::Only => return page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n"),
+            }
+        }
+        if let Some(allow) = route.refuses(request.method()) {
+            let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here.\n");
+            response.headers_mut().insert(ALLOW, allow);
+            return response;
+        }
+        if *scheme == Scheme::HTTPS {
+            spell_out(&mut request);
+        }
+        request.extensions_mut().insert(Arc::clone(route));
+        match self.cache.clone().oneshot(request).await {
+            Ok(response) => response.map(Body::Left),
+            Err(error) => {
+                tracing::debug!(error = &*error as &dyn Error, "no answer");
+                sorry(&error)
+            }
+        }
+    }
+
+    fn route(&self, uri: &Uri) -> &Arc<Route> {
+        let index = self.edge().behavior_of(uri).unwrap_or(self.routes.len() - 1);
+        &self.routes[index]
+    }
+}
+
+/// The edge's behaviors, and its own policy for what none of them takes: that of the last in the file.
+fn rules(config: &Config) -> (Vec<tower_edge::Behavior>, CachePolicy) {
+    let (last, others) = config.behaviors.split_last().expect("a configuration has a last behavior");
+    let behavior = |behavior: &crate::config::Behavior| {
+        tower_edge::Behavior::new(behavior.path.as_str(), behavior.policy.clone())
+    };
+    (others.iter().map(behavior).collect(), last.policy.clone())
+}
+
+fn unplaced(error: tower_edge::ConfigError) -> Vec<Problem> {
+    vec![Problem { place: None, reason: error.to_string() }]
+}
+
+/// Says in the target what the connection says, so that the key knows it: one edge stands behind both kinds of listeners.
+fn spell_out(request: &mut Request<Incoming>) {
+    if request.uri().scheme().is_some() || !request.uri().path().starts_with('/') {
+        return;
+    }
+    let Some(host) = request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok())
+    else {
+        return;
+    };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    (parts.scheme, parts.authority) = (Some(Scheme::HTTPS), Some(host));
+    *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
+}
+
+/// RFC 9110 §15.4.9: with the same method, for good.
+fn redirect(request: &Request<Incoming>) -> Response<Body<EdgeBody>> {
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.clone()),
+        None => request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok()),
+    };
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let location = host.and_then(|host| HeaderValue::try_from(format!("https://{}{path}", host.host())).ok());
+    match location {
+        Some(location) if path.starts_with('/') => {
+            let mut response = page(StatusCode::PERMANENT_REDIRECT, "This is to be had by https:// alone.\n");
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        // HTTP/1.0 without a host, `OPTIONS *`.
+        _ => page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n"),
+    }
+}
+
+/// The page for an origin's failure, whatever is wrapped around it.
+fn sorry(error: &BoxError) -> Response<Body<EdgeBody>> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&**error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<upstream::Error>() {
+            return page(error.status(), error.page());
+        }
+        if error.downcast_ref::<tower_edge::origin::GroupError>().is_some_and(|error| error.is_head_time()) {
+            return page(StatusCode::GATEWAY_TIMEOUT, "The origin did not answer in time.\n");
+        }
+        cause = error.source();
+    }
+    page(StatusCode::BAD_GATEWAY, "The origin did not answer properly.\n")
+}

@@ -1,0 +1,123 @@
+//! The body of an answer of any member: [`GroupBody`].
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower::BoxError;
+
+use super::health::Ticket;
+
+pub(super) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// The body of a member's answer, as it comes. How it ends tells the group how the member is.
+pub struct GroupBody {
+    body: BoxBody,
+    ticket: Option<Ticket>,
+}
+
+impl GroupBody {
+    pub(super) fn new(body: BoxBody, ticket: Option<Ticket>) -> Self {
+        let mut body = Self { body, ticket };
+        body.look_for_end();
+        body
+    }
+
+    /// Who reads a body of known length may stop before it says that it has ended.
+    fn look_for_end(&mut self) {
+        if self.body.is_end_stream()
+            && let Some(ticket) = self.ticket.take()
+        {
+            ticket.ended();
+        }
+    }
+}
+
+impl Body for GroupBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => self.look_for_end(),
+            Some(Err(_)) => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.failed();
+                }
+            }
+            None => {
+                if let Some(ticket) = self.ticket.take() {
+                    ticket.ended();
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl fmt::Debug for GroupBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupBody").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A body with the types that all members' bodies share.
+    pub(super) struct Common<R> {
+        #[pin]
+        body: R,
+    }
+}
+
+impl<R> Common<R> {
+    pub(super) fn boxed(body: R) -> BoxBody
+    where
+        R: Body + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        Box::pin(Self { body })
+    }
+}
+
+impl<R> Body for Common<R>
+where
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.project().body.poll_frame(cx));
+        Poll::Ready(frame.map(|frame| match frame {
+            Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
+            Err(error) => Err(error.into()),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
