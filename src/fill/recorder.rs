@@ -441,7 +441,7 @@ impl Recorder {
             // A rule may have come between the two looks, and its sweep may have been and gone. This look also notes a
             // soft one while it is sure to be in the log.
             if !log.is_current(subject) {
-                store.sweep(&key, log, |_, _| {});
+                store.sweep(&key, log);
             }
             if stored.is_whole() {
                 memos.forget(&self.fill_key);

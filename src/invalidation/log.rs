@@ -17,7 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::rules::{Rules, Scope};
+use smallvec::SmallVec;
+
+use super::rules::Rules;
+use super::scope::{Name, Names, Scope};
 use crate::sync::{Mutex, RwLock};
 
 #[derive(Debug, Default)]
@@ -25,6 +28,7 @@ pub(crate) struct Log {
     /// The number of the last rule.
     head: AtomicU64,
     rules: RwLock<Rules>,
+    names: Names,
     /// Positions of the fills that have begun and not ended, with how many began there.
     running: Mutex<BTreeMap<u64, usize>>,
 }
@@ -86,7 +90,8 @@ pub(crate) struct Subject<'a> {
 impl Log {
     /// Puts a rule in force and returns its number. `soft` rules make stale from `now` on, the others take away.
     pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>, soft: Option<Duration>) -> u64 {
-        self.append_to(&mut self.rules.write(), scopes, soft)
+        let names = self.names(scopes);
+        self.append_to(&mut self.rules.write(), &names, soft)
     }
 
     /// Puts a hard rule in force, and returns its number unless another rule that is about `key` came after `since`.
@@ -96,21 +101,22 @@ impl Log {
         key: &[u8],
         since: u64,
     ) -> Option<u64> {
+        let names = self.names(scopes);
         let mut rules = self.rules.write();
-        let alone = rules.hard(key, None, since).is_none() && rules.soft(key, None, since).is_none();
-        let number = self.append_to(&mut rules, scopes, None);
-        alone.then_some(number)
+        let last = rules.judge(&self.names, key, None, since);
+        let number = self.append_to(&mut rules, &names, None);
+        (last.hard.max(last.soft) == 0).then_some(number)
     }
 
-    fn append_to(
-        &self,
-        rules: &mut Rules,
-        scopes: impl IntoIterator<Item = Scope>,
-        soft: Option<Duration>,
-    ) -> u64 {
+    /// What a rule is about is hashed before anybody waits for it.
+    fn names(&self, scopes: impl IntoIterator<Item = Scope>) -> SmallVec<[Name; 2]> {
+        scopes.into_iter().map(|scope| self.names.of(&scope)).collect()
+    }
+
+    fn append_to(&self, rules: &mut Rules, names: &[Name], soft: Option<Duration>) -> u64 {
         let number = self.head.load(Ordering::Relaxed) + 1;
-        for scope in scopes {
-            rules.add(scope, number, soft);
+        for name in names {
+            rules.add(*name, number, soft);
         }
         // Released while the rules are locked: whoever sees the number finds the rules.
         self.head.store(number, Ordering::Release);
@@ -140,15 +146,18 @@ impl Log {
             return None;
         }
         let rules = self.rules.read();
-        let hard = rules.hard(subject.key, subject.labels, checked);
-        if hard.is_none() {
-            if let Some((number, at)) = rules.soft(subject.key, subject.labels, checked) {
-                subject.stamp.soften(number, at);
-            }
-            // Under the read lock the head cannot move.
-            subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Once more: while this waited, a sweep may have checked the object, and the rules it was checked by retired.
+        let checked = subject.stamp.checked.load(Ordering::Relaxed);
+        let last = rules.judge(&self.names, subject.key, subject.labels, checked);
+        if last.hard > 0 {
+            return Some(last.hard);
         }
-        hard
+        if last.soft > 0 {
+            subject.stamp.soften(last.soft, last.soft_at);
+        }
+        // Under the read lock the head cannot move.
+        subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
+        None
     }
 
     /// Notes that a fill begins, and tells it as of when its answer will be.
@@ -168,7 +177,8 @@ impl Log {
 
     /// Forgets the rules up to `number`, which have been applied to everything stored.
     pub(crate) fn retire(&self, number: u64) {
-        self.rules.write().retire(number);
+        // Dropped when the lock is gone.
+        let _retired = self.rules.write().retire(number);
     }
 
     #[cfg(test)]
@@ -209,7 +219,8 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::{MAX_BYTES, MAX_RULES};
+    use super::super::rules::{MAX_LENGTHS, MAX_RULES};
+    use super::super::scope::Prefix;
     use super::*;
     use crate::key::KeyBuf;
 
@@ -294,6 +305,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_sweep_checks_while_a_reader_waits_stays_current() {
+        let log = Log::default();
+        let key = key("http://a/x");
+        let stamp = Stamp::new(0);
+        std::thread::scope(|scope| {
+            let sweeps = scope.spawn(|| {
+                for _ in 0..100_000 {
+                    log.append([path("/y")], None);
+                    assert!(log.is_current(subject(&key, &stamp)));
+                    log.retire(log.head());
+                }
+            });
+            while !sweeps.is_finished() {
+                assert!(log.is_current(subject(&key, &stamp)));
+            }
+        });
+    }
+
+    #[test]
     fn too_many_rules_become_one_for_everything() {
         let log = Log::default();
         let elsewhere = Stamp::new(0);
@@ -305,17 +335,22 @@ mod tests {
     }
 
     #[test]
-    fn long_paths_become_one_rule_for_everything_too() {
+    fn prefixes_of_too_many_lengths_become_one_for_everything_too() {
         let log = Log::default();
         let elsewhere = Stamp::new(0);
-        let name = "x".repeat(30_000);
-        for n in 0..2 * MAX_BYTES / name.len() {
-            log.append([path(&format!("/{n}/{name}")), path("/same")], None);
-            assert!(log.rules.read().bytes() <= MAX_BYTES);
+        let append = |n| {
+            let text = format!("/{}", "x".repeat(n)).into();
+            log.append([Scope::Prefix(Prefix { authority: None, text })], None)
+        };
+        // Of the same length there may be more.
+        for n in (1..=MAX_LENGTHS).chain(1..=MAX_LENGTHS) {
+            append(n);
         }
-        assert!(!log.is_current(subject(&key("http://a/elsewhere"), &elsewhere)));
-        log.retire(log.head());
-        assert_eq!((log.pending(), log.rules.read().bytes()), (0, 0));
+        let key = key("http://a/elsewhere");
+        assert!(log.is_current(subject(&key, &Stamp::new(0))));
+        append(MAX_LENGTHS + 1);
+        assert_eq!(log.pending(), 0);
+        assert!(!log.is_current(subject(&key, &elsewhere)));
     }
 
     #[test]

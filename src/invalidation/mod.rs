@@ -23,6 +23,7 @@ mod meter;
 mod receipt;
 mod request;
 mod rules;
+mod scope;
 pub(crate) mod sweep;
 
 pub(crate) use self::log::{Log, Registration, Stamp, Subject};
@@ -32,7 +33,7 @@ pub(crate) use self::receipt::History;
 pub use self::receipt::{InvalidationState, Receipt};
 pub use self::request::{Invalidation, ScopeError};
 pub(crate) use self::request::{checked_tag, parse_url};
-pub(crate) use self::rules::Scope;
+pub(crate) use self::scope::Scope;
 use crate::edge::Edge;
 use crate::sync::Mutex;
 

@@ -1,6 +1,6 @@
 //! What became of an invalidation: [`Receipt`], and the history in which one is found again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -23,17 +23,19 @@ pub struct Receipt(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     number: u64,
-    reference: Option<String>,
+    reference: Option<Arc<str>>,
     created: SystemTime,
-    paths: u64,
-    wildcards: u64,
     soft: bool,
     charge: Charge,
     objects: AtomicU64,
     bytes: AtomicU64,
     fills_revoked: AtomicU64,
-    state: watch::Sender<InvalidationState>,
+    /// Of the history it is in.
+    completed: Arc<Completed>,
 }
+
+/// The number of the last receipt that is completed. They are in the order in which they came.
+type Completed = watch::Sender<u64>;
 
 /// How far an invalidation has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,10 @@ impl Receipt {
 
     /// How far it has got.
     pub fn state(&self) -> InvalidationState {
-        *self.0.state.borrow()
+        match *self.0.completed.borrow() >= self.0.number {
+            true => InvalidationState::Completed,
+            false => InvalidationState::InProgress,
+        }
     }
 
     /// Stored responses taken out of memory or, if soft, made stale. Final when completed.
@@ -93,9 +98,9 @@ impl Receipt {
     /// Waits until it is completed. The sweep that completes it runs on tokio; where the invalidation was made outside a
     /// runtime, it starts with the next invalidation inside one or with the next fill, and this waits for that.
     pub async fn completed(&self) {
-        let mut state = self.0.state.subscribe();
+        let mut completed = self.0.completed.subscribe();
         // The sender lives as long as this receipt.
-        let _ = state.wait_for(|state| *state == InvalidationState::Completed).await;
+        let _ = completed.wait_for(|number| *number >= self.0.number).await;
     }
 
     pub(super) fn credit(&self, objects: u64, bytes: u64) {
@@ -108,10 +113,29 @@ impl Receipt {
     }
 }
 
-/// The receipts of an edge, oldest first.
+/// The receipts of an edge. What is asked for each invalidation is answered in the same time however many there are.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    receipts: Mutex<VecDeque<Receipt>>,
+    book: Mutex<Book>,
+    completed: Arc<Completed>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// By their numbers, oldest first.
+    receipts: VecDeque<Receipt>,
+    references: HashMap<Arc<str>, Receipt>,
+    /// As of the last receipt, and as of the last that is completed.
+    entered: Mark,
+    completed: Mark,
+}
+
+/// A place in the history: a receipt's number, and the paths and wildcards of all up to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    number: u64,
+    paths: u64,
+    wildcards: u64,
 }
 
 /// What a new receipt says.
@@ -137,69 +161,134 @@ impl History {
     pub(super) fn add(&self, entry: Entry) -> Receipt {
         let receipt = Receipt(Arc::new(Inner {
             number: entry.number,
-            reference: entry.reference,
+            reference: entry.reference.map(Arc::from),
             created: entry.created,
-            paths: entry.paths,
-            wildcards: entry.wildcards,
             soft: entry.soft,
             charge: entry.charge,
             objects: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             fills_revoked: AtomicU64::new(0),
-            state: watch::Sender::new(InvalidationState::InProgress),
+            completed: Arc::clone(&self.completed),
         }));
-        let mut receipts = self.receipts.lock();
-        receipts.push_back(receipt.clone());
-        while receipts.len() > HISTORY
-            && receipts.front().is_some_and(|oldest| oldest.state() == InvalidationState::Completed)
-        {
-            receipts.pop_front();
+        let mut book = self.book.lock();
+        book.entered.number = entry.number;
+        book.entered.paths = book.entered.paths.wrapping_add(entry.paths);
+        book.entered.wildcards = book.entered.wildcards.wrapping_add(entry.wildcards);
+        if let Some(reference) = &receipt.0.reference {
+            book.references.insert(Arc::clone(reference), receipt.clone());
         }
+        book.receipts.push_back(receipt.clone());
         receipt
     }
 
     /// Newest first.
     pub(crate) fn all(&self) -> Vec<Receipt> {
-        self.receipts.lock().iter().rev().cloned().collect()
+        self.book.lock().receipts.iter().rev().cloned().collect()
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Receipt> {
-        self.receipts.lock().iter().find(|receipt| receipt.id() == id).cloned()
+        let number = u64::from_str_radix(id.strip_prefix('I')?, 16).ok()?;
+        self.of_rule(number).filter(|receipt| receipt.id() == id)
+    }
+
+    /// The receipt for the rule of this number.
+    pub(super) fn of_rule(&self, number: u64) -> Option<Receipt> {
+        let book = self.book.lock();
+        let at = book.receipts.binary_search_by_key(&number, |receipt| receipt.0.number).ok()?;
+        book.receipts.get(at).cloned()
     }
 
     pub(super) fn by_reference(&self, reference: &str) -> Option<Receipt> {
-        self.receipts.lock().iter().find(|receipt| receipt.reference() == Some(reference)).cloned()
+        self.book.lock().references.get(reference).cloned()
     }
 
     /// Paths and wildcards of the invalidations in progress.
     pub(super) fn in_progress(&self) -> (u64, u64) {
-        let receipts = self.receipts.lock();
-        let open = receipts.iter().filter(|receipt| receipt.state() == InvalidationState::InProgress);
-        open.fold((0, 0), |(paths, wildcards), receipt| {
-            (paths + receipt.0.paths, wildcards + receipt.0.wildcards)
-        })
-    }
-
-    /// The receipts in progress, by their rules' numbers.
-    pub(super) fn open(&self) -> Vec<(u64, Receipt)> {
-        let receipts = self.receipts.lock();
-        receipts
-            .iter()
-            .filter(|receipt| receipt.state() == InvalidationState::InProgress)
-            .map(|receipt| (receipt.0.number, receipt.clone()))
-            .collect()
+        let Book { entered, completed, .. } = &*self.book.lock();
+        (entered.paths.wrapping_sub(completed.paths), entered.wildcards.wrapping_sub(completed.wildcards))
     }
 
     /// Whether any receipt is in progress.
     pub(super) fn has_open(&self) -> bool {
-        let receipts = self.receipts.lock();
-        // Newest first: what is in progress is almost always there.
-        receipts.iter().rev().any(|receipt| receipt.state() == InvalidationState::InProgress)
+        let book = self.book.lock();
+        book.entered.number > book.completed.number
     }
 
-    pub(super) fn complete(receipts: &[(u64, Receipt)]) {
-        for (_, receipt) in receipts {
-            receipt.0.state.send_replace(InvalidationState::Completed);
+    /// The place to which the receipts go that there are now.
+    pub(super) fn entered(&self) -> Mark {
+        self.book.lock().entered
+    }
+
+    /// Everything that the receipts up to `mark` are about is out of memory.
+    pub(super) fn complete(&self, mark: Mark) {
+        self.book.lock().completed = mark;
+        self.completed.send_replace(mark.number);
+    }
+
+    /// Forgets one of the receipts that are too many, if one is.
+    pub(super) fn forget_one(&self) -> bool {
+        let mut book = self.book.lock();
+        let done = book.completed.number;
+        if book.receipts.len() <= HISTORY || book.receipts.front().is_none_or(|oldest| oldest.0.number > done)
+        {
+            return false;
+        }
+        let oldest = book.receipts.pop_front();
+        let named = oldest.as_ref().and_then(|oldest| book.references.remove(oldest.reference()?));
+        drop(book);
+        drop((oldest, named));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u64) -> Entry {
+        Entry { number, reference: Some(format!("r{number}")), wildcards: number % 2, ..Entry::for_test() }
+    }
+
+    #[test]
+    fn what_is_in_progress_is_counted() {
+        let history = History::default();
+        // Writes have numbers, too, and no receipts.
+        for number in [2, 3, 5] {
+            history.add(entry(number));
+        }
+        assert_eq!((history.in_progress(), history.has_open()), ((3, 2), true));
+        let mark = history.entered();
+        let later = history.add(entry(6));
+        history.complete(mark);
+        assert_eq!((history.in_progress(), history.has_open()), ((1, 0), true));
+        let states: Vec<_> = history.all().iter().map(Receipt::state).collect();
+        assert_eq!(states[0], InvalidationState::InProgress);
+        assert!(states[1..].iter().all(|state| *state == InvalidationState::Completed));
+        history.complete(history.entered());
+        assert_eq!((history.in_progress(), history.has_open()), ((0, 0), false));
+        assert_eq!(later.state(), InvalidationState::Completed);
+    }
+
+    #[test]
+    fn a_receipt_is_found_until_it_is_completed_and_too_old() {
+        let history = History::default();
+        let found = |number: u64| {
+            let by_id = history.get(&format!("I{number:08X}"));
+            let by_reference = history.by_reference(&format!("r{number}"));
+            assert_eq!(by_id.is_some(), by_reference.is_some());
+            by_id.is_some()
+        };
+        for number in 1..=HISTORY as u64 + 2 {
+            history.add(entry(number));
+        }
+        assert!(!history.forget_one(), "all are in progress");
+        history.complete(history.entered());
+        history.add(entry(HISTORY as u64 + 3));
+        while history.forget_one() {}
+        assert_eq!(history.all().len(), HISTORY);
+        assert!(!found(3) && found(4) && found(HISTORY as u64 + 3));
+        for id in ["", "I", "I4", "i00000004", "I+0000004", "I00000004 "] {
+            assert!(history.get(id).is_none(), "{id}");
         }
     }
 }

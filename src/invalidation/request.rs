@@ -6,7 +6,7 @@ use std::fmt;
 use http::{HeaderMap, Uri};
 
 use super::label;
-use super::rules::{Prefix, Scope};
+use super::scope::{Prefix, Scope};
 use crate::key::{KeyBuf, authority_part, origin_part};
 use crate::semantics::labels::{MAX_TAG, normal_tag};
 

@@ -13,8 +13,9 @@ use crate::edge::EdgeInner;
 
 /// Objects looked at before other tasks get their turn.
 const BATCH: usize = 256;
-/// Rules that come in this time after the first share a pass.
-const BATCH_TIME: Duration = Duration::from_millis(10);
+/// After a pass, at least; and at least as long as it took, so that a storm of rules leaves everybody else most of the
+/// machine. Rules that come meanwhile share the next.
+const REST: Duration = Duration::from_millis(10);
 /// Between two passes if no rule comes: the fills that end meanwhile share the next.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -66,25 +67,31 @@ async fn sweep(mut running: Running) {
         // Looked at before the objects: a fill that ends after this published under rules that stay in force.
         let settled = edge.log.settled();
         let head = edge.log.head();
+        let mut rest = REST;
         // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
         // force, so it may come to light only when that has been applied already.
         if seen != Some((settled, head)) || edge.ledger.history.has_open() {
+            let began = edge.clock.elapsed();
             pass(&edge).await;
             edge.log.retire(settled);
+            rest = rest.max(edge.clock.elapsed().saturating_sub(began));
             seen = Some((settled, head));
+        }
+        let more = Arc::clone(&edge.sweeper.more);
+        // The sweep keeps nothing alive while it waits.
+        drop(edge);
+        tokio::time::sleep(rest).await;
+        let Some(edge) = running.edge.upgrade() else { return };
+        if edge.log.head() != head || edge.ledger.history.has_open() {
+            continue;
         }
         if settled == head && stops(&edge) {
             running.done = true;
             return;
         }
-        let more = Arc::clone(&edge.sweeper.more);
-        // The sweep keeps nothing alive while it waits.
         drop(edge);
         tokio::select! {
-            () = more.notified() => {
-                // A storm of rules shares one pass.
-                tokio::time::sleep(BATCH_TIME).await;
-            }
+            () = more.notified() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
@@ -92,23 +99,56 @@ async fn sweep(mut running: Running) {
 
 /// Takes out what is invalidated now.
 async fn pass(edge: &EdgeInner) {
-    let receipts = edge.ledger.history.open();
-    let receipt_of = |rule| {
-        let at = receipts.binary_search_by_key(&rule, |(number, _)| *number).ok()?;
-        Some(&receipts[at].1)
-    };
-    edge.fills.revoked(&edge.log, |rule| receipt_of(rule).into_iter().for_each(Receipt::credit_fill));
-    for (at, key) in edge.store.keys().enumerate() {
-        edge.store.sweep(&key, &edge.log, |rule, bytes| {
-            receipt_of(rule).into_iter().for_each(|receipt| receipt.credit(1, bytes));
-        });
-        if at % BATCH == BATCH - 1 {
+    let history = &edge.ledger.history;
+    // Their rules are in force before the first object is looked at.
+    let entered = history.entered();
+    edge.fills.revoked(&edge.log, |rule| history.of_rule(rule).iter().for_each(Receipt::credit_fill));
+    let mut turns = Turns::default();
+    let mut credited = Credited::default();
+    for (key, slot) in edge.store.iter() {
+        edge.store.sweep_slot(&key, &slot, &edge.log, |rule, bytes| credited.credit(history, rule, bytes));
+        turns.next().await;
+    }
+    for (key, memo) in edge.memos.iter() {
+        edge.memos.sweep(&key, &memo, &edge.log);
+        turns.next().await;
+    }
+    history.complete(entered);
+    while history.forget_one() {
+        turns.next().await;
+    }
+}
+
+/// Lets other tasks have their turn now and then.
+#[derive(Default)]
+struct Turns(usize);
+
+impl Turns {
+    async fn next(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(BATCH) {
             tokio::task::yield_now().await;
         }
     }
-    edge.memos.sweep(&edge.log);
-    // They were in force before the first object was looked at.
-    History::complete(&receipts);
+}
+
+/// The rule that took something away last, and its receipt: most often it takes the next thing, too.
+#[derive(Default)]
+struct Credited {
+    rule: u64,
+    receipt: Option<Receipt>,
+}
+
+impl Credited {
+    fn credit(&mut self, history: &History, rule: u64, bytes: u64) {
+        // A receipt is entered after its rule is in force.
+        if self.rule != rule || self.receipt.is_none() {
+            (self.rule, self.receipt) = (rule, history.of_rule(rule));
+        }
+        if let Some(receipt) = &self.receipt {
+            receipt.credit(1, bytes);
+        }
+    }
 }
 
 /// Stops the sweeper, unless rules have come.

@@ -39,7 +39,7 @@ pub(crate) enum Uncacheable {
 }
 
 #[derive(Debug)]
-struct Memo {
+pub(crate) struct Memo {
     why: Uncacheable,
     until: Duration,
     stamp: Stamp,
@@ -76,8 +76,16 @@ impl Memos {
         self.memos.remove(key.as_bytes());
     }
 
-    pub(crate) fn sweep(&self, log: &Log) {
-        self.memos.retain(|key, memo| log.is_untouched(memo.subject(key.as_bytes())));
+    /// Forgets a memo that an invalidation is about.
+    pub(crate) fn sweep(&self, key: &CacheKey, memo: &Arc<Memo>, log: &Log) {
+        if !log.is_untouched(memo.subject(key.as_bytes())) {
+            self.memos.remove_if(key.as_bytes(), |other| Arc::ptr_eq(other, memo));
+        }
+    }
+
+    /// What there is when the iterator comes to it. A shard is locked for a step at a time.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CacheKey, Arc<Memo>)> + Send {
+        self.memos.iter()
     }
 }
 

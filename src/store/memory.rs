@@ -89,10 +89,16 @@ impl MemoryStore {
         }
     }
 
-    /// Takes away the variants that an invalidation is about. `noted` hears of each that goes, or that was made stale and
-    /// was not noted before, with the number of the rule and its weight.
-    pub(crate) fn sweep(&self, key: &CacheKey, log: &Log, noted: impl Fn(u64, u64)) {
-        let Some(slot) = self.slots.peek(key.as_bytes()) else { return };
+    /// Takes away the variants of a key that an invalidation is about.
+    pub(crate) fn sweep(&self, key: &CacheKey, log: &Log) {
+        if let Some(slot) = self.slots.peek(key.as_bytes()) {
+            self.sweep_slot(key, &slot, log, |_, _| {});
+        }
+    }
+
+    /// The same for the slot that was just found. `noted` hears of each variant that goes, or that was made stale and was
+    /// not noted before, with the number of the rule and its weight.
+    pub(crate) fn sweep_slot(&self, key: &CacheKey, slot: &Slot, log: &Log, mut noted: impl FnMut(u64, u64)) {
         let mut gone = false;
         for stored in slot.variants() {
             if let Some(rule) = log.revoked_by(stored.subject(key.as_bytes())) {
@@ -129,9 +135,9 @@ impl MemoryStore {
         }
     }
 
-    /// The keys stored, as far as they are when the iterator comes to them.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = CacheKey> + Send {
-        self.slots.iter().map(|(key, _)| key)
+    /// What is stored when the iterator comes to it. A shard is locked for a step at a time.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CacheKey, Slot)> + Send {
+        self.slots.iter()
     }
 
     /// Keys stored, and bytes held.
