@@ -15,7 +15,7 @@ use http_body::Body;
 use super::registry::Lead;
 use super::shared::{Participant, Unshared};
 use crate::edge::EdgeInner;
-use crate::invalidation::{Stamp, label};
+use crate::invalidation::{Check, Stamp, label};
 use crate::key::{KeyBuf, origin_part};
 use crate::policy::CachePolicy;
 use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
@@ -387,14 +387,14 @@ impl Recorder {
     pub(super) fn insert(&self, stored: &Arc<Stored>) {
         let EdgeInner { store, log, memos, .. } = &*self.edge;
         let subject = stored.subject(self.key.as_bytes());
-        if !log.is_current(subject) {
+        if !log.passes(Check::Publish, subject) {
             return;
         }
         let key = self.key.to_key();
         if store.insert(&key, Arc::clone(stored), self.policy.limits.variants, log) {
             // A rule may have come between the two looks, and its sweep may have been and gone. This look also notes a
             // soft one while it is sure to be in the log.
-            if !log.is_current(subject) {
+            if !log.passes(Check::Publish, subject) {
                 store.sweep(&key, log, |_, _| {});
             }
             if stored.is_whole() {
