@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
 use crate::fill::Registry;
 use crate::glob::Glob;
-use crate::invalidation::{Invalidator, Ledger, Log, Scope, Tariff, sweep};
+use crate::invalidation::{Invalidator, Ledger, LeftOut, Log, Scope, Tariff, sweep};
 use crate::key::KeyBuf;
 use crate::layer::CacheLayer;
 use crate::name;
@@ -217,6 +217,7 @@ pub struct EdgeBuilder {
     behaviors: Vec<Behavior>,
     tariff: Tariff,
     clock: Arc<dyn Clock>,
+    left_out: LeftOut,
 }
 
 impl Default for EdgeBuilder {
@@ -230,6 +231,7 @@ impl Default for EdgeBuilder {
             behaviors: Vec::new(),
             tariff: Tariff::default(),
             clock: Arc::new(SystemClock::new()),
+            left_out: LeftOut::default(),
         }
     }
 }
@@ -287,6 +289,15 @@ impl EdgeBuilder {
         self
     }
 
+    /// Leaves out a check of the log, so that invalidations do not hold. For the tests of this crate, which must be able to
+    /// fail.
+    #[cfg(feature = "faults")]
+    #[doc(hidden)]
+    pub fn leave_out(mut self, check: crate::invalidation::Check) -> Self {
+        self.left_out.add(check);
+        self
+    }
+
     /// Checks the configuration and builds the edge.
     ///
     /// # Errors
@@ -300,7 +311,7 @@ impl EdgeBuilder {
             return Err(ConfigError::new("max_fills", "is zero: nothing would ever be stored"));
         }
         let rules = Rules::new(self.policy, self.behaviors, self.capacity)?;
-        let log = Arc::new(Log::default());
+        let log = Arc::new(Log::leaving_out(self.left_out));
         let state = State {
             name,
             clock: self.clock,

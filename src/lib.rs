@@ -66,7 +66,7 @@
 //!
 //! # Features
 //!
-//! None yet.
+//! None to be used. `faults` leaves out checks for this crate's own tests and comes with no promise of any kind.
 
 mod answer;
 mod body;
@@ -101,6 +101,9 @@ pub use edge::{Edge, EdgeBuilder};
 pub use error::{BodyError, BodyErrorKind, ConfigError};
 pub use future::ResponseFuture;
 pub use hints::CacheHints;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use invalidation::Check;
 pub use invalidation::{
     Charge, InvalidateError, Invalidation, InvalidationState, Invalidator, Receipt, ScopeError, Tariff, Usage,
 };

@@ -96,7 +96,7 @@ impl Edge {
         // Most have but this key, and it is found even if it moves while the others are visited.
         let mut found = Vec::new();
         edge.describe(plain.as_bytes(), &mut found);
-        for (at, key) in edge.store.keys().enumerate() {
+        for (at, (key, _)) in edge.store.iter().enumerate() {
             if uri_part(key.as_bytes()) == plain.as_bytes() && key.as_bytes() != plain.as_bytes() {
                 edge.describe(key.as_bytes(), &mut found);
             }

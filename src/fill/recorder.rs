@@ -16,7 +16,7 @@ use super::registry::Lead;
 use super::shared::{Participant, Unshared};
 use crate::edge::{EdgeInner, State};
 use crate::hints::CacheHints;
-use crate::invalidation::{Stamp, label};
+use crate::invalidation::{Check, Stamp, label};
 use crate::key::{KeyBuf, origin_part};
 use crate::policy::CachePolicy;
 use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
@@ -432,7 +432,7 @@ impl Recorder {
     pub(super) fn insert(&self, stored: &Arc<Stored>) -> bool {
         let State { store, log, memos, .. } = &**self.edge;
         let subject = stored.subject(self.key.as_bytes());
-        if !log.is_current(subject) {
+        if !log.passes(Check::Publish, subject) {
             return false;
         }
         let key = self.key.to_key();
@@ -440,7 +440,7 @@ impl Recorder {
         if is_stored {
             // A rule may have come between the two looks, and its sweep may have been and gone. This look also notes a
             // soft one while it is sure to be in the log.
-            if !log.is_current(subject) {
+            if !log.passes(Check::Publish, subject) {
                 store.sweep(&key, log);
             }
             if stored.is_whole() {

@@ -96,7 +96,7 @@ impl Registry {
         let mut fills = self.fills.lock();
         if let Some(fill) = fills.get(key.as_bytes()) {
             // A fill that began before an invalidation is not for those who come after it (invariant 4).
-            if fill.is_joinable(&wish.takes) && fill.is_untouched(key.as_bytes(), &self.log) {
+            if fill.is_joinable(&wish.takes) && fill.may_be_joined(key.as_bytes(), &self.log) {
                 return Turn::Follow(fill.participate());
             }
         }
@@ -135,7 +135,7 @@ impl Registry {
     pub(crate) fn join(&self, key: &KeyBuf, takes: &Takes) -> Option<Participant> {
         let fills = self.fills.lock();
         let fill = fills.get(key.as_bytes())?;
-        (fill.is_joinable(takes) && fill.is_untouched(key.as_bytes(), &self.log)).then(|| fill.participate())
+        (fill.is_joinable(takes) && fill.may_be_joined(key.as_bytes(), &self.log)).then(|| fill.participate())
     }
 
     fn begin(self: &Arc<Self>, key: Option<CacheKey>, chain: Chain, keep: bool) -> Option<Lead> {

@@ -142,8 +142,8 @@ impl Fill {
     }
 
     /// Whether no invalidation is about it. As long as its tags are not known, any that is about tags may be.
-    pub(super) fn is_untouched(&self, key: &[u8], log: &Log) -> bool {
-        self.judged(key, |subject| log.is_untouched(subject))
+    pub(super) fn may_be_joined(&self, key: &[u8], log: &Log) -> bool {
+        self.judged(key, |subject| log.may_be_joined(subject))
     }
 
     /// The rule under which it will not be stored, told once.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::check::{Check, LeftOut};
 use super::rules::Rules;
 use super::scope::{Name, Names, Scope};
 use crate::sync::{Mutex, RwLock};
@@ -31,6 +32,7 @@ pub(crate) struct Log {
     names: Names,
     /// Positions of the fills that have begun and not ended, with how many began there.
     running: Mutex<BTreeMap<u64, usize>>,
+    left_out: LeftOut,
 }
 
 /// The position of the log up to which something is known to be good, or stale.
@@ -88,6 +90,10 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Log {
+    pub(crate) fn leaving_out(left_out: LeftOut) -> Self {
+        Self { left_out, ..Self::default() }
+    }
+
     /// Puts a rule in force and returns its number. `soft` rules make stale from `now` on, the others take away.
     pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>, soft: Option<Duration>) -> u64 {
         let names = self.names(scopes);
@@ -130,6 +136,20 @@ impl Log {
     /// Whether something may still be used: two loads, unless a rule has come since it was last asked.
     pub(crate) fn is_current(&self, subject: Subject<'_>) -> bool {
         self.revoked_by(subject).is_none()
+    }
+
+    /// The same where it counts.
+    pub(crate) fn passes(&self, check: Check, subject: Subject<'_>) -> bool {
+        if self.left_out.has(check) {
+            subject.stamp.checked.fetch_max(self.head(), Ordering::Relaxed);
+            return true;
+        }
+        self.is_current(subject)
+    }
+
+    /// Whether a request may join what is in flight: it is as good as it was.
+    pub(crate) fn may_be_joined(&self, subject: Subject<'_>) -> bool {
+        self.left_out.has(Check::Join) || self.is_untouched(subject)
     }
 
     /// Whether something is as good as it was, neither gone nor stale.

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod check;
 pub(crate) mod label;
 mod log;
 mod meter;
@@ -26,6 +27,11 @@ mod rules;
 mod scope;
 pub(crate) mod sweep;
 
+#[cfg(feature = "faults")]
+pub use self::check::Check;
+#[cfg(not(feature = "faults"))]
+pub(crate) use self::check::Check;
+pub(crate) use self::check::LeftOut;
 pub(crate) use self::log::{Log, Registration, Stamp, Subject};
 pub(crate) use self::meter::Meter;
 pub use self::meter::{Charge, InvalidateError, Tariff, Usage};

@@ -91,6 +91,8 @@ async fn sweep(mut running: Running) {
         }
         drop(edge);
         tokio::select! {
+            // No dice: under a test clock one seed is one history.
+            biased;
             () = more.notified() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::stored::Stored;
-use crate::invalidation::Log;
+use crate::invalidation::{Check, Log};
 
 /// The variants of one key, newest first. Cloning one costs one count.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Slot {
     pub(crate) fn select(self, key: &[u8], request: &HeaderMap, log: &Log) -> Selected {
         let variants = match self {
             Self::One(stored) => {
-                return match log.is_current(stored.subject(key)) {
+                return match log.passes(Check::Lookup, stored.subject(key)) {
                     false => Selected::Nothing,
                     true if stored.head.vary.matches(request) => Selected::Variant(stored),
                     true => Selected::Other(vec![stored]),
@@ -87,7 +87,7 @@ impl Slot {
             }
             Self::Many(variants) => variants,
         };
-        let current = || variants.iter().filter(|stored| log.is_current(stored.subject(key)));
+        let current = || variants.iter().filter(|stored| log.passes(Check::Lookup, stored.subject(key)));
         let matching = || current().filter(|stored| stored.head.vary.matches(request));
         let best = matching().find(|stored| !stored.head.vary.is_empty()).or_else(|| matching().next());
         match best {
