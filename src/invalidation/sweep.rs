@@ -2,7 +2,6 @@
 //!
 //! At most one runs for an edge. It never decides what may be served, so it may be late, or never come.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{History, Receipt};
 use crate::edge::EdgeInner;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Objects looked at before other tasks get their turn.
 const BATCH: usize = 256;
