@@ -76,8 +76,13 @@ impl Memos {
         self.memos.remove(key.as_bytes());
     }
 
+    /// Takes away those that an invalidation is about. The log is asked while the memos are not locked.
     pub(crate) fn sweep(&self, log: &Log) {
-        self.memos.retain(|key, memo| log.is_untouched(memo.subject(key.as_bytes())));
+        for (key, memo) in self.memos.iter() {
+            if !log.is_untouched(memo.subject(key.as_bytes())) {
+                self.memos.remove_if(key.as_bytes(), |now| Arc::ptr_eq(now, &memo));
+            }
+        }
     }
 }
 
