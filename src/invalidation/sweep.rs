@@ -30,11 +30,18 @@ pub(crate) fn start(edge: &Arc<EdgeInner>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
-    if edge.sweeper.running.swap(true, Ordering::AcqRel) {
-        edge.sweeper.more.notify_one();
-    } else {
+    if claims(edge) {
         runtime.spawn(sweep(Running { edge: Arc::downgrade(edge), done: false }));
     }
+}
+
+/// Whether no sweep was running: now one is, and whoever asked runs it. The one that was running is told.
+pub(crate) fn claims(edge: &EdgeInner) -> bool {
+    let running = edge.sweeper.running.swap(true, Ordering::AcqRel);
+    if running {
+        edge.sweeper.more.notify_one();
+    }
+    !running
 }
 
 /// Starts a sweep that could not be started where the invalidation was made, outside the runtime.
@@ -61,19 +68,9 @@ impl Drop for Running {
 }
 
 async fn sweep(mut running: Running) {
-    let mut seen = None;
+    let mut seen = Seen::default();
     while let Some(edge) = running.edge.upgrade() {
-        // Looked at before the objects: a fill that ends after this published under rules that stay in force.
-        let settled = edge.log.settled();
-        let head = edge.log.head();
-        // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
-        // force, so it may come to light only when that has been applied already.
-        if seen != Some((settled, head)) || edge.ledger.history.has_open() {
-            pass(&edge).await;
-            edge.log.retire(settled);
-            seen = Some((settled, head));
-        }
-        if settled == head && stops(&edge) {
+        if round(&edge, &mut seen).await {
             running.done = true;
             return;
         }
@@ -88,6 +85,25 @@ async fn sweep(mut running: Running) {
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
+}
+
+/// Where the log stood when the last pass began: what had settled, and its head.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Option<(u64, u64)>);
+
+/// Goes through everything stored if there is anything new to do, and says whether the sweeper has stopped.
+pub(crate) async fn round(edge: &EdgeInner, seen: &mut Seen) -> bool {
+    // Looked at before the objects: a fill that ends after this published under rules that stay in force.
+    let settled = edge.log.settled();
+    let head = edge.log.head();
+    // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
+    // force, so it may come to light only when that has been applied already.
+    if seen.0 != Some((settled, head)) || edge.ledger.history.has_open() {
+        pass(edge).await;
+        edge.log.retire(settled);
+        seen.0 = Some((settled, head));
+    }
+    settled == head && stops(edge)
 }
 
 /// Takes out what is invalidated now.
