@@ -134,19 +134,23 @@ impl Log {
     /// The rule under which something may not be used any more.
     pub(crate) fn revoked_by(&self, subject: Subject<'_>) -> Option<u64> {
         let head = self.head.load(Ordering::Acquire);
-        // Relaxed: the value is a position under which this very object was checked, whenever that was.
-        let checked = subject.stamp.checked.load(Ordering::Relaxed);
-        if checked >= head {
+        // Acquire: who sees that it was checked also sees that it was softened.
+        if subject.stamp.checked.load(Ordering::Acquire) >= head {
             return None;
         }
         let rules = self.rules.read();
+        // Once more, under the lock: since the first look,
+        // 1. a sweep may have checked the object under all the rules,
+        // 2. which then retired,
+        // and an object last checked before a retired rule is taken to be gone.
+        let checked = subject.stamp.checked.load(Ordering::Relaxed);
         let hard = rules.hard(subject.key, subject.labels, checked);
         if hard.is_none() {
             if let Some((number, at)) = rules.soft(subject.key, subject.labels, checked) {
                 subject.stamp.soften(number, at);
             }
             // Under the read lock the head cannot move.
-            subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
+            subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Release);
         }
         hard
     }
