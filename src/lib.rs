@@ -87,6 +87,8 @@ mod observe;
 pub mod origin;
 mod outcome;
 mod policy;
+#[cfg(all(test, shuttle))]
+mod race;
 mod request;
 pub mod semantics;
 mod service;

@@ -1,13 +1,28 @@
-//! A mutex that goes on after a panic: what it guards is put right by guards of its own, not by poisoning.
+//! What threads meet at: locks and atomics of the concurrent core.
+//!
+//! The locks go on after a panic: what they guard is put right by guards of its own, not by poisoning.
+//!
+//! They are `std`'s. Only where the scenes of `race` are tried, under `--cfg shuttle`, they are shuttle's, which decides
+//! at each of them who goes on.
 
-use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+#[cfg(not(all(test, shuttle)))]
+use std::sync as primitive;
+
+#[cfg(all(test, shuttle))]
+use shuttle::sync as primitive;
+
+#[cfg(not(all(test, shuttle)))]
+pub(crate) use tokio::time::timeout;
+
+pub(crate) use self::primitive::{MutexGuard, atomic};
+use self::primitive::{PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(primitive::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self(primitive::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -25,7 +40,7 @@ impl<T> Mutex<T> {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct RwLock<T>(std::sync::RwLock<T>);
+pub(crate) struct RwLock<T>(primitive::RwLock<T>);
 
 impl<T> RwLock<T> {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
@@ -35,4 +50,13 @@ impl<T> RwLock<T> {
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// There no time passes: who waits has to be told, and nobody is saved by a limit.
+#[cfg(all(test, shuttle))]
+pub(crate) async fn timeout<F: Future>(
+    _: std::time::Duration,
+    future: F,
+) -> Result<F::Output, std::convert::Infallible> {
+    Ok(future.await)
 }

@@ -1,13 +1,13 @@
 //! A copy of what a writer sends, taken while it streams to the origin.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use super::growing::Growing;
 use crate::store::Blocks;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Bounded like a fill: what does not fit is not copied, and the request goes on without.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::copy::Copy;
@@ -14,6 +13,7 @@ use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::{Reuse, reuse};
 use crate::store::{Head, Stored};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Registry {

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use super::registry::{Chain, Takes};
 use crate::error::{BodyError, BodyErrorKind};
 use crate::invalidation::{Log, Stamp, Subject};
 use crate::store::{Blocks, Head, Stored};
-use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, timeout};
 
 /// With no reader left a fill goes on if no more than this is to come, or a twentieth of the whole.
 const LITTLE_LEFT: u64 = 16 * 1024;
@@ -254,7 +254,7 @@ impl Fill {
     pub(super) async fn abandoned(&self) {
         loop {
             self.left().await;
-            if !self.is_kept() || tokio::time::timeout(PATIENCE, self.joined()).await.is_err() {
+            if !self.is_kept() || timeout(PATIENCE, self.joined()).await.is_err() {
                 return;
             }
         }

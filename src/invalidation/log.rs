@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -22,6 +21,7 @@ use smallvec::SmallVec;
 use super::check::{Check, LeftOut};
 use super::rules::Rules;
 use super::scope::{Name, Names, Scope};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 
 #[derive(Debug, Default)]
@@ -160,13 +160,15 @@ impl Log {
     /// The rule under which something may not be used any more.
     pub(crate) fn revoked_by(&self, subject: Subject<'_>) -> Option<u64> {
         let head = self.head.load(Ordering::Acquire);
-        // Relaxed: the value is a position under which this very object was checked, whenever that was.
-        let checked = subject.stamp.checked.load(Ordering::Relaxed);
-        if checked >= head {
+        // Acquire: who sees that it was checked also sees that it was softened.
+        if subject.stamp.checked.load(Ordering::Acquire) >= head {
             return None;
         }
         let rules = self.rules.read();
-        // Once more: while this waited, a sweep may have checked the object, and the rules it was checked by retired.
+        // Once more, under the lock: since the first look,
+        // 1. a sweep may have checked the object under all the rules,
+        // 2. which then retired,
+        // and an object last checked before a retired rule is taken to be gone.
         let checked = subject.stamp.checked.load(Ordering::Relaxed);
         let last = rules.judge(&self.names, subject.key, subject.labels, checked);
         if last.hard > 0 {
@@ -176,7 +178,7 @@ impl Log {
             subject.stamp.soften(last.soft, last.soft_at);
         }
         // Under the read lock the head cannot move.
-        subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Relaxed);
+        subject.stamp.checked.fetch_max(self.head.load(Ordering::Relaxed), Ordering::Release);
         None
     }
 

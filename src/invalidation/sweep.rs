@@ -2,7 +2,6 @@
 //!
 //! At most one runs for an edge. It never decides what may be served, so it may be late, or never come.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{History, Receipt};
 use crate::edge::EdgeInner;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Objects looked at before other tasks get their turn.
 const BATCH: usize = 256;
@@ -31,11 +31,18 @@ pub(crate) fn start(edge: &Arc<EdgeInner>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
-    if edge.sweeper.running.swap(true, Ordering::AcqRel) {
-        edge.sweeper.more.notify_one();
-    } else {
+    if claims(edge) {
         runtime.spawn(sweep(Running { edge: Arc::downgrade(edge), done: false }));
     }
+}
+
+/// Whether no sweep was running: now one is, and whoever asked runs it. The one that was running is told.
+pub(crate) fn claims(edge: &EdgeInner) -> bool {
+    let running = edge.sweeper.running.swap(true, Ordering::AcqRel);
+    if running {
+        edge.sweeper.more.notify_one();
+    }
+    !running
 }
 
 /// Starts a sweep that could not be started where the invalidation was made, outside the runtime.
@@ -62,30 +69,20 @@ impl Drop for Running {
 }
 
 async fn sweep(mut running: Running) {
-    let mut seen = None;
+    let mut seen = Seen::default();
     while let Some(edge) = running.edge.upgrade() {
-        // Looked at before the objects: a fill that ends after this published under rules that stay in force.
-        let settled = edge.log.settled();
-        let head = edge.log.head();
-        let mut rest = REST;
-        // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
-        // force, so it may come to light only when that has been applied already.
-        if seen != Some((settled, head)) || edge.ledger.history.has_open() {
-            let began = edge.clock.elapsed();
-            pass(&edge).await;
-            edge.log.retire(settled);
-            rest = rest.max(edge.clock.elapsed().saturating_sub(began));
-            seen = Some((settled, head));
-        }
+        let began = edge.clock.elapsed();
+        let is_done = apply(&edge, &mut seen).await;
+        let rest = REST.max(edge.clock.elapsed().saturating_sub(began));
         let more = Arc::clone(&edge.sweeper.more);
         // The sweep keeps nothing alive while it waits.
         drop(edge);
         tokio::time::sleep(rest).await;
         let Some(edge) = running.edge.upgrade() else { return };
-        if edge.log.head() != head || edge.ledger.history.has_open() {
+        if seen.is_old(&edge) {
             continue;
         }
-        if settled == head && stops(&edge) {
+        if is_done && stops(&edge) {
             running.done = true;
             return;
         }
@@ -97,6 +94,38 @@ async fn sweep(mut running: Running) {
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
+}
+
+/// Where the log stood when the last pass began: what had settled, and its head.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Option<(u64, u64)>);
+
+impl Seen {
+    /// Whether a rule or a receipt has come since.
+    fn is_old(&self, edge: &EdgeInner) -> bool {
+        self.0.is_none_or(|(_, head)| head != edge.log.head()) || edge.ledger.history.has_open()
+    }
+}
+
+/// Goes through everything stored, if there is anything new to do. Says whether every rule there was has retired.
+async fn apply(edge: &EdgeInner, seen: &mut Seen) -> bool {
+    // Looked at before the objects: a fill that ends after this published under rules that stay in force.
+    let settled = edge.log.settled();
+    let head = edge.log.head();
+    // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
+    // force, so it may come to light only when that has been applied already.
+    if seen.0 != Some((settled, head)) || edge.ledger.history.has_open() {
+        pass(edge).await;
+        edge.log.retire(settled);
+        seen.0 = Some((settled, head));
+    }
+    settled == head
+}
+
+/// The same, and whether the sweeper has stopped: it does not rest between the two.
+#[cfg(all(test, shuttle))]
+pub(crate) async fn round(edge: &EdgeInner, seen: &mut Seen) -> bool {
+    apply(edge, seen).await && stops(edge)
 }
 
 /// Takes out what is invalidated now.

@@ -9,7 +9,7 @@ use super::slot::Slot;
 use super::stored::Stored;
 use crate::invalidation::Log;
 use crate::key::{CacheKey, KeyBuf};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
 const ADMITTED: u64 = 97;
@@ -145,7 +145,7 @@ impl MemoryStore {
         (self.slots.len() as u64, self.slots.weight())
     }
 
-    fn writer(&self, key: &CacheKey) -> std::sync::MutexGuard<'_, ()> {
+    fn writer(&self, key: &CacheKey) -> MutexGuard<'_, ()> {
         use std::hash::BuildHasher;
         let at = self.hasher.hash_one(key.as_bytes()) as usize % self.writers.len();
         self.writers[at].lock()

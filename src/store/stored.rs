@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
 use crate::signature::LastSignature;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
 #[derive(Debug)]
