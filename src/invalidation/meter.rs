@@ -18,7 +18,7 @@ pub struct Tariff {
     pub price: u64,
     /// What a month may cost at most, in millionths of a dollar. `None` for no limit.
     pub budget: Option<u64>,
-    /// Paths that may be in progress at a time.
+    /// Paths that may be in progress at a time. Nothing else bounds the receipts in progress, some 200 bytes each.
     pub paths_in_progress: u64,
     /// Wildcards that may be in progress at a time.
     pub wildcards_in_progress: u64,

@@ -195,8 +195,9 @@ fn stops(edge: &EdgeInner) -> bool {
 mod tests {
     use super::*;
     use crate::edge::Edge;
-    use crate::invalidation::Scope;
     use crate::invalidation::receipt::Entry;
+    use crate::invalidation::{Invalidation, InvalidationState, Scope};
+    use crate::store::test_support::{key, stored};
 
     #[tokio::test(start_paused = true)]
     async fn rules_retire_though_fills_overlap_without_end() {
@@ -228,6 +229,27 @@ mod tests {
         let receipt = edge.0.ledger.history.add(entry);
         start(&edge.0);
         tokio::time::timeout(PAUSE * 3, receipt.completed()).await.expect("completed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_completes_what_was_in_force_when_it_began() {
+        let edge = Edge::builder().build().unwrap();
+        for n in 0..=BATCH as u64 {
+            let key = key(&format!("http://a/{n}")).to_key();
+            edge.0.store.insert(&key, stored(n, 10), 1, &edge.0.log);
+        }
+        let invalidate = || edge.invalidator().invalidate(Invalidation::all()).unwrap();
+        let first = invalidate();
+        // Now the pass is half done.
+        tokio::task::yield_now().await;
+        assert!((1..=BATCH as u64).contains(&edge.stats().objects));
+        let second = invalidate();
+        while first.state() == InvalidationState::InProgress {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(second.state(), InvalidationState::InProgress);
+        second.completed().await;
+        assert_eq!(first.objects() + second.objects(), BATCH as u64 + 1);
     }
 
     #[tokio::test(start_paused = true)]
