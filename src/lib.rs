@@ -58,12 +58,13 @@
 //! | clearing | [`Invalidator`], [`Invalidation`] |
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
 //! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
+//! | ready-made origins, behind features | [`origin`] |
 //! | time, for tests | [`Clock`], [`ManualClock`] |
 //! | the rules of HTTP caching, by themselves | [`semantics`] |
 //!
 //! # Features
 //!
-//! None yet.
+//! - `object-store`: [`origin`]`::ObjectStore`, an object store as the origin.
 
 mod answer;
 mod body;
@@ -78,6 +79,7 @@ mod key;
 mod layer;
 mod lookup;
 mod observe;
+pub mod origin;
 mod outcome;
 mod policy;
 mod request;
