@@ -25,6 +25,11 @@ pub(crate) struct Bucket {
 
 /// Starts the server, on a free port, with one empty bucket.
 pub(crate) async fn start() -> Result<Bucket, Box<dyn Error + Send + Sync>> {
+    start_on(Ipv4Addr::LOCALHOST).await
+}
+
+/// The same, elsewhere than on the loopback.
+pub(crate) async fn start_on(address: Ipv4Addr) -> Result<Bucket, Box<dyn Error + Send + Sync>> {
     let folder = tempfile::tempdir()?;
     std::fs::create_dir(folder.path().join(NAME))?;
     let files =
@@ -33,7 +38,7 @@ pub(crate) async fn start() -> Result<Bucket, Box<dyn Error + Send + Sync>> {
     service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     let service = service.build();
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let listener = TcpListener::bind((address, 0)).await?;
     let endpoint = format!("http://{}", listener.local_addr()?);
     tokio::spawn(async move {
         // The server ends with the process, and so do its connections.

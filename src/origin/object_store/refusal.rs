@@ -101,8 +101,7 @@ impl From<Error> for Refusal {
             Error::NotSupported { .. } | Error::NotImplemented { .. } => {
                 Self::NotSupported("501: the store cannot do this\n")
             }
-            error if timed_out(&error) => Self::TimedOut,
-            _ => Self::Failed,
+            error => from_cause(&error),
         }
     }
 }
@@ -113,18 +112,22 @@ impl From<tokio::time::error::Elapsed> for Refusal {
     }
 }
 
-/// Whether a time-out of the store's own client is at the bottom of an error.
-fn timed_out(error: &Error) -> bool {
+/// What is at the bottom of an error that has no name: a time-out of the store's own client, or a folder's trouble with a key
+/// that can be none of its files.
+fn from_cause(error: &Error) -> Refusal {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-            || error.is::<tokio::time::error::Elapsed>()
-        {
-            return true;
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => return Refusal::TimedOut,
+            Some(io::ErrorKind::PermissionDenied) => return Refusal::Denied,
+            Some(
+                io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidFilename,
+            ) => return Refusal::NoObject,
+            _ if error.is::<tokio::time::error::Elapsed>() => return Refusal::TimedOut,
+            _ => cause = error.source(),
         }
-        cause = error.source();
     }
-    false
+    Refusal::Failed
 }
 
 #[cfg(test)]
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn every_error_of_a_store_has_its_status() {
         let (path, source) = (String::new, || Box::new(io::Error::other("test")));
-        let timeout = Box::new(io::Error::from(io::ErrorKind::TimedOut));
+        let kind = |kind| Error::Generic { store: "test", source: Box::new(io::Error::from(kind)) };
         let named = || String::from("x");
         for (error, status) in [
             (Error::NotFound { path: path(), source: source() }, 404),
@@ -144,7 +147,9 @@ mod tests {
             (Error::AlreadyExists { path: path(), source: source() }, 412),
             (Error::NotSupported { source: source() }, 501),
             (Error::NotImplemented { operation: named(), implementer: named() }, 501),
-            (Error::Generic { store: "test", source: timeout }, 504),
+            (kind(io::ErrorKind::TimedOut), 504),
+            (kind(io::ErrorKind::NotADirectory), 404),
+            (kind(io::ErrorKind::PermissionDenied), 403),
             (Error::Generic { store: "test", source: source() }, 502),
         ] {
             let text = error.to_string();
