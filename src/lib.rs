@@ -43,7 +43,7 @@
 //! - **Nested routers** strip a prefix from the path, so two of them may see the same path for different things. Put the layer
 //!   around the outermost router, or give each an edge of its own.
 //! - **Hop-by-hop fields** are the business of what sits on the connection: a client used as an origin takes them out with
-//!   [`semantics::headers::strip_hop_by_hop`], as the `upstream` example does.
+//!   [`semantics::headers::strip_hop_by_hop`], as the origins of this crate do.
 //! - **A request's extensions** go to the origin with it, so hyper's callback for interim answers (1xx) works: for the request
 //!   that asks the origin, not for those that share its answer. A refresh in the background may call it after the answer.
 //!
@@ -59,14 +59,19 @@
 //! | what is stored for a URL | [`Edge::objects`], [`StoredObject`] |
 //! | clearing | [`Invalidator`], [`Invalidation`] |
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
-//! | several origins as one, with failover | [`origin::Group`] |
 //! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
+//! | ready-made origins, and several as one with failover | [`origin`], [`origin::Group`] |
 //! | time, for tests | [`Clock`], [`ManualClock`] |
 //! | the rules of HTTP caching, by themselves | [`semantics`] |
 //!
 //! # Features
 //!
-//! None to be used. `faults` leaves out checks for this crate's own tests and comes with no promise of any kind.
+//! | feature | what it adds |
+//! |---|---|
+//! | `upstream` | `origin::Upstream`: an HTTP site as the origin, by hyper and rustls |
+//! | `object-store` | `origin::ObjectStore`: a bucket, a folder or memory as the origin, by `object_store` |
+//!
+//! `faults` leaves out checks, for this crate's own tests, and comes with no promise of any kind.
 
 mod answer;
 mod body;

@@ -86,7 +86,7 @@ pub fn prepare_fill(headers: &mut HeaderMap) {
 }
 
 /// The value of a field that has exactly one line.
-pub(super) fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(crate) fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     let line = lines.next()?;
     lines.next().is_none().then_some(line)

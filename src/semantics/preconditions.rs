@@ -62,7 +62,7 @@ fn names_current(line: &HeaderValue, current: Option<&HeaderValue>) -> bool {
 }
 
 /// The entity tags of a list. What is not one is passed over, up to the next comma.
-fn entity_tags(mut list: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
+pub(crate) fn entity_tags(mut list: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
     std::iter::from_fn(move || {
         loop {
             let start = list.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;

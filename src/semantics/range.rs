@@ -97,8 +97,8 @@ fn select_ranges(value: &[u8], length: u64, max_ranges: usize) -> Option<Selecti
 }
 
 /// One member of a `Range` field. Positions too big for a `u64` are past any end, as is `u64::MAX`.
-#[derive(Clone, Copy)]
-enum Spec {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spec {
     From(u64),
     FromTo(u64, u64),
     Suffix(u64),
@@ -170,14 +170,13 @@ pub fn parse_content_range(response: &HeaderMap) -> Option<(Range<u64>, u64)> {
 
 /// Whether a request asks for one range, whatever the representation: one that an origin answers with one part.
 pub fn is_single(request: &HeaderMap) -> bool {
-    !request.contains_key(header::IF_RANGE)
-        && only_line(request, &header::RANGE).is_some_and(|range| {
-            let value = range.as_bytes();
-            let spec = value.iter().position(|&byte| byte == b'=').map(|at| &value[at + 1..]);
-            value.len() > 6
-                && value[..6].eq_ignore_ascii_case(b"bytes=")
-                && spec.is_some_and(|spec| !spec.contains(&b',') && parse_spec(spec.trim_ascii()).is_some())
-        })
+    !request.contains_key(header::IF_RANGE) && only_spec(request).is_some()
+}
+
+/// The one range a request asks for, if it is one; `If-Range` is not looked at.
+pub(crate) fn only_spec(request: &HeaderMap) -> Option<Spec> {
+    let (unit, spec) = only_line(request, &header::RANGE)?.as_bytes().split_at_checked(6)?;
+    (unit.eq_ignore_ascii_case(b"bytes=") && !spec.contains(&b',')).then(|| parse_spec(spec.trim_ascii()))?
 }
 
 /// The frame of a `multipart/byteranges` body (RFC 9110 §14.6).
