@@ -45,7 +45,7 @@ impl<'a> Viewer<'a> {
 
     /// Checks a head that just came.
     pub(crate) fn head(&self, head: &Parts, outcome: Outcome) -> Expected {
-        let (content, exchange) = (field(&head.headers, CONTENT), field(&head.headers, EXCHANGE));
+        let (content, exchange) = (told(&head.headers, CONTENT), told(&head.headers, EXCHANGE));
         self.site.record(self.number, Some(self.read.object), What::Head(spelt(head, outcome)));
         self.site.count(kind(outcome));
         let (Some(id), Some(exchange)) = (content, exchange) else {
@@ -182,6 +182,11 @@ fn asked(request: &HeaderMap, length: u64) -> Range<u64> {
         (Err(_), Ok(last)) => length.saturating_sub(last)..length,
         (Err(_), Err(_)) => 0..0,
     }
+}
+
+/// A number that an answer has in a field or, if it is what a PUT sent, in `Cache-Control`.
+fn told(headers: &HeaderMap, name: &str) -> Option<u64> {
+    field(headers, name).or_else(|| directive(headers, name).map(|number| number.as_secs()))
 }
 
 /// The seconds a directive of `Cache-Control` gives.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tower::Layer;
 use tower_edge::{
     Cache, CachePolicy, Clock, CustomKey, Edge, EdgeBuilder, InvalidationState, Invalidator, KeyPolicy,
-    Limits, Receipt, Stale, Tariff,
+    Limits, Receipt, Stale, Tariff, Writes,
 };
 
 use crate::invalidate::invalidate;
@@ -142,6 +142,7 @@ fn configuration(seed: u64) -> (CachePolicy, EdgeBuilder) {
             uncacheable_memo: random.pick(&[Duration::from_millis(300), Duration::from_secs(20)]),
             ..Limits::default()
         },
+        writes: random.pick(&[Writes::Around, Writes::Through]),
         ..CachePolicy::default()
     };
     let tariff = Tariff { paths_in_progress: u64::MAX, wildcards_in_progress: u64::MAX, ..Tariff::default() };

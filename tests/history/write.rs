@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::BodyExt;
 use tower::Service;
+use tower_edge::Outcome;
 
 use crate::frames::Frames;
 use crate::operation::{Kind, Scope, Write};
@@ -39,6 +40,11 @@ pub(crate) async fn write(world: World, number: u32) {
         }
         Some(Ok(response)) => {
             let status = response.status();
+            if write.method == "PUT"
+                && response.extensions().get::<Outcome>().is_some_and(|outcome| outcome.stored)
+            {
+                site.count("write: what was sent is stored");
+            }
             let done = status.is_success() || status.is_redirection();
             if done {
                 let exchange = field(response.headers(), EXCHANGE);

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tower::BoxError;
 
-use super::{Asked, Down, EXCHANGE, LIVES, plain};
+use super::{Asked, CONTENT, Down, EXCHANGE, LIVES, plain};
 use crate::frames::Frames;
 use crate::operation::{Kind, Operation, Write, WriteResult};
 use crate::random::{Random, pass};
@@ -64,8 +64,10 @@ impl Asked {
         let put_whole = write.method == "PUT" && OBJECTS[self.object].kind != Sort::Varied;
         let described = write.represents || put_whole;
         let control = chances.weighted(&LIVES);
+        // What is stored of a PUT has the answer's caching fields and no others, so they say what a reader has to know.
+        let told = format!("{control}, {CONTENT}={}, {EXCHANGE}={}", content.id, self.exchange);
         let mut response = if described {
-            self.head_of(content, control, true, true)
+            self.head_of(content, if put_whole { &told } else { control }, true, true)
         } else {
             let answer = Response::builder().header(EXCHANGE, self.exchange);
             answer.body(()).expect("well-formed fields")
