@@ -125,11 +125,24 @@ impl ObjectStoreBuilder {
                 .map_err(|key::NotAKey| wrong("error_page", "is not the key of an object"))?;
             pages.push((status, key));
         }
-        if self.writes.is_some_and(|upload| upload.part == 0 || upload.parallel == 0) {
-            return Err(wrong("writes", "parts, and how many go at a time, cannot be zero"));
+        if let Some(upload) = self.writes {
+            if upload.part == 0 || upload.parallel == 0 {
+                return Err(wrong("writes", "parts, and how many go at a time, cannot be zero"));
+            }
+            let held = upload.parallel.checked_add(1).and_then(|parts| parts.checked_mul(upload.part));
+            if held.is_none() {
+                return Err(wrong("writes", "more bytes at a time than there can be"));
+            }
         }
-        if self.writes.is_some_and(|upload| upload.part.checked_mul(upload.parallel + 1).is_none()) {
-            return Err(wrong("writes", "more bytes at a time than there can be"));
+        let upload = self.writes.unwrap_or_default();
+        for (setting, patience) in [
+            ("first_byte", self.first_byte),
+            ("between_bytes", self.between_bytes),
+            ("writes", upload.patience),
+        ] {
+            if patience.is_zero() {
+                return Err(wrong(setting, "no time at all to answer in"));
+            }
         }
         Ok(ObjectStore(Arc::new(Inner {
             store: self.store,
@@ -167,6 +180,8 @@ mod tests {
             (builder().error_page(StatusCode::NOT_FOUND, "../x"), "error_page"),
             (builder().writes(small), "writes"),
             (builder().writes(huge), "writes"),
+            (builder().writes(Upload { parallel: usize::MAX, ..Upload::default() }), "writes"),
+            (builder().first_byte(Duration::ZERO), "first_byte"),
         ] {
             assert_eq!(builder.build().unwrap_err().setting(), setting);
         }
