@@ -60,7 +60,10 @@ curl curl
 nginx nginx
 node nodejs
 npm npm
+python3 python3
 NEEDED
+    # On Debian, Python comes without the installer that its virtual environments need.
+    python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
     if ((${#packages[@]} == 0)); then
         echo "nothing is missing"
         return
@@ -95,6 +98,7 @@ conformance() {
 
 export PATH="$PATH:/usr/sbin:/sbin" # nginx is there, and not in every user's path
 export RUST_BACKTRACE=1
+target=${CARGO_TARGET_DIR:-target}
 
 step "system packages" install_missing
 step "formatting" within_limit cargo fmt --all --check
@@ -102,11 +106,20 @@ step "clippy, warnings denied" \
     within_limit cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 step "documentation, broken links denied" \
     within_limit env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
-step "tests" within_limit cargo test --workspace --locked --no-fail-fast
+step "tests" within_limit cargo test --workspace --all-features --locked --no-fail-fast
+step "a million operations, and each check of the log left out" \
+    within_limit env TOWER_EDGE_OPERATIONS=1000000 cargo test --release --locked --features faults --test history
+step "readers, writers and an operator for half a minute, over sockets" \
+    within_limit env TOWER_EDGE_SECONDS=30 cargo test --release --locked --features faults --test sockets
+step "the concurrent core in many orders" \
+    within_limit env RUSTFLAGS="--cfg shuttle" cargo test --release --locked --lib --target-dir "$target/shuttle" race::
 step "the rules against the RFCs, a million cases a property" \
     within_limit env TOWER_EDGE_CASES=1000000 cargo test --release --locked --test oracle
-step "edge server in front of nginx" \
-    within_limit cargo test --release --locked -p edge-server --test nginx -- --ignored
+step "edge server in front of nginx, and a PUT of a gigabyte" \
+    within_limit cargo test --release --locked -p edge-server --test nginx --test writes -- --ignored
+step "an object store as the origin, before s3s-fs and moto" \
+    within_limit cargo test --locked -p s3-example --test wire -- --include-ignored
 step "conformance" conformance
+step "the control port against its description" within_limit tests/control/schemathesis.sh
 
 printf '\ntests/all.sh: %d steps passed in %d s\n' "$steps" $((SECONDS - started))

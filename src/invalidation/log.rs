@@ -8,7 +8,8 @@
 //! 1. A fill [`register`](Log::register)s before it asks the origin, and so knows a position `p` of the log.
 //! 2. Before it publishes, and again after, it asks whether a rule later than `p` matches; if so its object goes.
 //! 3. A rule appended between 2's last look and the end of the registration is still in the log for every reader, since
-//!    a rule retires only when no fill registered before it is left *and* a sweep that began after that has ended.
+//!    a rule retires only when no fill registered before it is left *and* a sweep that began after that has ended. Where
+//!    very many wait, the sweep is enough: then by 4 what those fills bring is not used.
 //! 4. Whoever took an object from the store before the sweep and asks about it after the rule retired finds that the
 //!    object was last checked before the last retired rule, and must not use it: what the sweep left was checked by it.
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::check::{Check, LeftOut};
-use super::rules::Rules;
+use super::rules::{CROWD, Rules};
 use super::scope::{Name, Names, Scope};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -201,6 +202,11 @@ impl Log {
     pub(crate) fn retire(&self, number: u64) {
         // Dropped when the lock is gone.
         let _retired = self.rules.write().retire(number);
+    }
+
+    /// Whether so many rules are pending that they cannot wait for fills and writes that take long.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.rules.read().len() > CROWD
     }
 
     #[cfg(test)]

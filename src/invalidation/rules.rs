@@ -7,6 +7,8 @@ use super::scope::{Name, Names, Reach, Text};
 
 /// More rules than this cannot be pending, which take some 20 MiB; the log then falls back to invalidating everything.
 pub(super) const MAX_RULES: usize = 262_144;
+/// With more than this they retire as soon as a sweep has been, whoever still runs that began before them.
+pub(super) const CROWD: usize = MAX_RULES / 4;
 /// Nor may prefixes be of more lengths than this: each costs whoever is judged a look-up.
 pub(super) const MAX_LENGTHS: usize = 64;
 

@@ -114,12 +114,15 @@ async fn apply(edge: &EdgeInner, seen: &mut Seen) -> bool {
     let head = edge.log.head();
     // While a fill lasts and no rule comes, there is nothing new to do. A receipt is entered after its rule is in
     // force, so it may come to light only when that has been applied already.
+    // An upload or a slow origin may last for hours. Rules do not pile up meanwhile until everything has to go: what began
+    // before them is not stored instead.
+    let retiring = if edge.log.is_crowded() { head } else { settled };
     if seen.0 != Some((settled, head)) || edge.ledger.history.has_open() {
         pass(edge).await;
-        edge.log.retire(settled);
+        edge.log.retire(retiring);
         seen.0 = Some((settled, head));
     }
-    settled == head
+    retiring == head
 }
 
 /// The same, and whether the sweeper has stopped: it does not rest between the two.
@@ -196,7 +199,9 @@ mod tests {
     use super::*;
     use crate::edge::Edge;
     use crate::invalidation::receipt::Entry;
+    use crate::invalidation::rules::CROWD;
     use crate::invalidation::{Invalidation, InvalidationState, Scope};
+    use crate::invalidation::{Stamp, Subject};
     use crate::store::test_support::{key, stored};
 
     #[tokio::test(start_paused = true)]
@@ -215,6 +220,23 @@ mod tests {
         tokio::time::sleep(PAUSE * 2).await;
         assert_eq!(log.pending(), 0);
         assert!(!edge.0.sweeper.running.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fill_without_end_does_not_have_rules_pile_up() {
+        let edge = Edge::builder().build().unwrap();
+        let log = &edge.0.log;
+        let running = log.register();
+        for n in 0..=CROWD {
+            edge.0.invalidate([Scope::path(&format!("/{n}"), None)]);
+        }
+        assert!(log.is_crowded());
+        tokio::time::sleep(PAUSE * 2).await;
+        assert_eq!(log.pending(), 0);
+        // What it brings is not used, whatever it is about; what begins now is.
+        let (late, early) = (Stamp::new(running.as_of()), Stamp::new(log.head()));
+        let subject = |stamp| Subject { key: b"", labels: None, stamp };
+        assert!(!log.is_current(subject(&late)) && log.is_current(subject(&early)));
     }
 
     #[tokio::test(start_paused = true)]
