@@ -80,6 +80,8 @@ mod lookup;
 mod observe;
 mod outcome;
 mod policy;
+#[cfg(all(test, shuttle))]
+mod race;
 mod request;
 pub mod semantics;
 mod service;

@@ -67,7 +67,7 @@ where
 }
 
 impl<S, B> Exchange<S, B> {
-    async fn run<R>(self, tell: oneshot::Sender<LeaderAnswer<R, S::Error>>)
+    pub(crate) async fn run<R>(self, tell: oneshot::Sender<LeaderAnswer<R, S::Error>>)
     where
         S: Service<Request<B>, Response = Response<R>>,
         R: Body,
