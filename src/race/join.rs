@@ -1,7 +1,7 @@
 //! Joining against invalidating.
 
 use super::play;
-use super::stage::{Stage, path, tag};
+use super::stage::{Stage, ended, path, tag};
 use crate::invalidation::Scope;
 use crate::lookup::Use;
 
@@ -23,8 +23,8 @@ fn purge_against_joins(scope: Scope) {
     let between = stage.thread(|stage| stage.ask());
     stage.change_and_purge(scope);
     assert_eq!(stage.ask(), 1);
-    early.join().unwrap();
-    between.join().unwrap();
+    ended(early);
+    ended(between);
     assert_eq!(stage.asked_since(1), 1, "fills that began after the purge");
     // Nothing new was lost.
     assert_eq!(stage.look(), Some((1, Use::Fresh)));
@@ -40,7 +40,7 @@ fn who_asks_after_a_soft_invalidation_does_not_join_what_was_found_before() {
         stage.change_and_purge_softly();
         assert_eq!(stage.ask(), 1);
         for early in early {
-            early.join().unwrap();
+            ended(early);
         }
         assert_eq!(stage.look(), Some((1, Use::Fresh)));
         stage.is_quiet();

@@ -3,7 +3,7 @@
 use shuttle::future::block_on;
 
 use super::play;
-use super::stage::{Stage, read};
+use super::stage::{Stage, ended, read};
 use crate::fill::{Answer, Lead, Turn};
 use crate::lookup::Use;
 
@@ -25,7 +25,7 @@ fn who_follows_a_leader_that_goes_away_has_an_answer_all_the_same() {
         let viewers = [(), ()].map(|()| stage.thread(|stage| stage.ask()));
         drop(lead);
         for viewer in viewers {
-            assert_eq!(viewer.join().unwrap(), 0);
+            assert_eq!(ended(viewer), 0);
         }
         assert_eq!(stage.asked_since(0), 1, "fills that asked the origin");
         assert_eq!(stage.look(), Some((0, Use::Fresh)));
@@ -46,8 +46,8 @@ fn a_fill_ends_when_its_last_viewer_leaves() {
         let exchange = stage.thread(|stage| stage.exchange(lead));
         let joins = stage.thread(|stage| drop(stage.edge().fills.join(stage.key(), &Default::default())));
         drop(viewer);
-        joins.join().unwrap();
-        exchange.join().unwrap();
+        ended(joins);
+        ended(exchange);
         stage.is_quiet();
     });
 }
@@ -64,8 +64,8 @@ fn who_joins_as_the_leader_leaves_has_all_of_the_answer() {
         let exchange = stage.thread(|stage| stage.exchange(lead));
         let joins = stage.thread(|stage| stage.ask());
         drop(viewer);
-        assert_eq!(joins.join().unwrap(), 0);
-        exchange.join().unwrap();
+        assert_eq!(ended(joins), 0);
+        ended(exchange);
         assert_eq!(stage.look(), Some((0, Use::Fresh)));
         stage.is_quiet();
     });
@@ -84,7 +84,7 @@ fn nobody_who_follows_misses_the_head() {
         let viewers = viewers.map(|viewer| stage.thread(move |_| block_on(viewer.answer())));
         stage.exchange(lead);
         for viewer in viewers {
-            assert!(matches!(viewer.join().unwrap(), Answer::Flowing { .. }));
+            assert!(matches!(ended(viewer), Answer::Flowing { .. }));
         }
         stage.is_quiet();
     });
@@ -102,7 +102,7 @@ fn nobody_who_follows_misses_the_end() {
         let reads = viewers.map(|viewer| stage.thread(move |_| read(viewer)));
         stage.exchange(lead);
         for read in reads {
-            assert_eq!(read.join().unwrap(), Some(0));
+            assert_eq!(ended(read), Some(0));
         }
         stage.is_quiet();
     });

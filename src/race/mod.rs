@@ -1,7 +1,7 @@
 //! Scenes in which threads meet at the log of invalidations and at the registry of fills, played in many orders.
 //!
 //! shuttle takes the place of the scheduler: every lock and atomic of [`sync`](crate::sync) is a point at which another
-//! thread may go on. Each scene is played in orders chosen at random, and by PCT, which finds what it takes two or three
+//! thread may go on. Each scene is played in orders chosen at random, and by PCT, which finds what it takes one or two
 //! untimely switches to bring about. What it cannot show is what weaker orderings than `SeqCst` allow.
 //!
 //! ```text
@@ -13,6 +13,7 @@
 
 mod join;
 mod leader;
+mod origin;
 mod publish;
 mod stage;
 mod sweep;
@@ -24,7 +25,7 @@ use std::fmt;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 5_000;
 /// PCT's bug depth: one more than the switches it takes.
 const DEPTHS: [usize; 2] = [2, 3];
 

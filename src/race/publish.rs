@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::play;
-use super::stage::{Stage, other_path, path, tag};
+use super::stage::{Stage, ended, other_path, path, tag};
 use crate::edge::State;
 use crate::fill::Turn;
 use crate::invalidation::Scope;
@@ -26,8 +26,8 @@ fn purge_against_a_fill(scope: Scope) {
     let viewer = stage.thread(|stage| (stage.look(), stage.look()));
     stage.change_and_purge(scope);
     stage.look();
-    fill.join().unwrap();
-    viewer.join().unwrap();
+    ended(fill);
+    ended(viewer);
     // What is there now, all can use.
     let found = stage.look();
     assert!(matches!(found, None | Some((1, Use::Fresh))), "{found:?}");
@@ -46,7 +46,7 @@ fn a_check_under_way_does_not_hide_the_rule_that_comes() {
         let viewer = stage.thread(|stage| stage.look());
         stage.change_and_purge(path());
         assert_eq!(stage.look(), None);
-        viewer.join().unwrap();
+        ended(viewer);
         assert_eq!(stage.look(), None);
     });
 }
@@ -61,7 +61,7 @@ fn what_one_viewer_notes_of_a_soft_rule_holds_for_the_next() {
         stage.change_and_purge_softly();
         let viewer = stage.thread(|stage| stage.look());
         stage.look();
-        viewer.join().unwrap();
+        ended(viewer);
         stage.look();
     });
 }
@@ -76,8 +76,8 @@ fn what_is_published_around_a_soft_invalidation_is_not_fresh_after_it() {
         let sweep = stage.thread(|stage| stage.sweep(&mut Default::default()));
         stage.change_and_purge_softly();
         stage.look();
-        fill.join().unwrap();
-        sweep.join().unwrap();
+        ended(fill);
+        ended(sweep);
         stage.look();
         stage.sweep_out();
         stage.look();
@@ -100,7 +100,7 @@ fn the_fill_that_began_later_wins_the_store() {
             })
         });
         for fill in fills {
-            fill.join().unwrap();
+            ended(fill);
         }
         let slot = stage.edge().store.get(stage.key()).expect("stored");
         let orders: Vec<_> = slot.variants().iter().map(|stored| stored.head.order).collect();
@@ -132,8 +132,8 @@ fn what_is_noted_of_an_answer_from_before_a_purge_is_not_believed_after_it() {
             memos.look(stage.key(), Duration::ZERO, log)
         };
         assert_eq!(noted(&stage), None);
-        fill.join().unwrap();
-        sweep.join().unwrap();
+        ended(fill);
+        ended(sweep);
         assert_eq!(noted(&stage), None);
         stage.is_quiet();
     });

@@ -1,25 +1,20 @@
-//! What the scenes are played with: an edge, an origin whose answer is its version, and viewers.
+//! What the scenes are played with: an edge, its operator and its viewers.
 
-use std::convert::Infallible;
-use std::future::{pending, poll_fn, ready};
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, stream};
-use http::header::CACHE_CONTROL;
-use http::{HeaderMap, Method, Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use http::{HeaderMap, Method, Request};
+use http_body_util::Empty;
 use shuttle::future::block_on;
 use shuttle::thread::{self, JoinHandle};
 use tower::{Layer, Service};
 
+use super::origin::{Origin, TAG};
 use crate::clock::ManualClock;
-use crate::edge::{self, Edge, EdgeInner};
+use crate::edge::{Edge, EdgeInner, State};
 use crate::fill::{Answer, Exchange, Lead, Participant, Recorder, Turn, Wish};
 use crate::invalidation::sweep::{self, Seen};
 use crate::invalidation::{Invalidation, Receipt, Scope, Stamp, label};
@@ -30,11 +25,9 @@ use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::store::Stored;
 use crate::store::test_support::key;
-use crate::sync;
 
 const URI: &str = "http://example.test/x";
 const PATH: &str = "/x";
-const TAG: &str = "t";
 
 /// What a purge of the object by its path is about, of another one by its path, and of the object by its tag.
 pub(super) fn path() -> Scope {
@@ -101,9 +94,9 @@ impl Stage {
         &self.0.key
     }
 
-    pub(super) fn thread<T: 'static>(&self, act: impl FnOnce(Self) -> T + Send + 'static) -> JoinHandle<T>
+    pub(super) fn thread<T>(&self, act: impl FnOnce(Self) -> T + Send + 'static) -> JoinHandle<T>
     where
-        T: Send,
+        T: Send + 'static,
     {
         let stage = self.clone();
         thread::spawn(move || act(stage))
@@ -113,35 +106,36 @@ impl Stage {
 
     /// The origin changes, and then what the edge has of it is purged.
     pub(super) fn change_and_purge(&self, scope: Scope) {
-        self.0.origin.change();
+        let version = self.0.origin.change();
         self.edge().invalidate([scope]);
-        self.old_is_gone();
+        self.0.floor.fetch_max(version, Ordering::SeqCst);
     }
 
     /// The same with a receipt.
     pub(super) fn change_and_purge_for_a_receipt(&self) -> Receipt {
-        self.0.origin.change();
+        let version = self.0.origin.change();
         let purge = Invalidation::paths([PATH]).expect("a path");
         let receipt = self.0.edge.invalidator().invalidate(purge).expect("within the tariff");
-        self.old_is_gone();
+        self.0.floor.fetch_max(version, Ordering::SeqCst);
         receipt
     }
 
     /// The same softly: what is old may be used, and is not fresh.
     pub(super) fn change_and_purge_softly(&self) {
-        self.0.origin.change();
+        let version = self.0.origin.change();
         let soft = Invalidation::paths([PATH]).expect("a path").soft();
         self.0.edge.invalidator().invalidate(soft).expect("within the tariff");
-        self.0.fresh_floor.fetch_max(self.0.origin.version(), Ordering::SeqCst);
+        self.0.fresh_floor.fetch_max(version, Ordering::SeqCst);
     }
 
     /// The origin is written to through the edge.
     pub(super) fn write(&self, method: Method) {
+        let before = self.0.origin.version();
         let request = Request::builder().method(method).uri(URI).body(Empty::<Bytes>::new());
         let mut cache = self.0.edge.layer().layer(self.0.origin.clone());
         // Whether the origin answered, the one who wrote knows that it has happened.
         let _ = block_on(cache.call(request.expect("a request")));
-        self.old_is_gone();
+        self.0.floor.fetch_max(before + 1, Ordering::SeqCst);
     }
 
     /// What a write whose answer is the object has in the store: its version, as of when it is if nobody else wrote
@@ -151,10 +145,6 @@ impl Stage {
         let version = self.0.origin.change();
         let as_of = self.edge().invalidate_alone([path()], self.0.key.as_bytes(), since)?;
         Some((version, Stamp::new(as_of)))
-    }
-
-    fn old_is_gone(&self) {
-        self.0.floor.fetch_max(self.0.origin.version(), Ordering::SeqCst);
     }
 
     /// One round of the sweep.
@@ -260,11 +250,16 @@ impl Stage {
 
     /// Nobody is at anything any more, and so nothing is left of what they were at.
     pub(super) fn is_quiet(&self) {
-        let edge::State { fills, log, .. } = &***self.edge();
+        let State { fills, log, .. } = &***self.edge();
         assert_eq!(fills.usage(), (0, 0), "fills running, and the bytes they hold");
         assert!(fills.join(&self.0.key, &Default::default()).is_none(), "a fill is still registered");
         assert_eq!(log.settled(), log.head(), "a fill is still noted in the log");
     }
+}
+
+/// What a thread came to. If it panicked, so has the scene.
+pub(super) fn ended<T>(thread: JoinHandle<T>) -> T {
+    thread.join().expect("the scene has ended")
 }
 
 /// Reads an answer to its end. `None` if there is none to be shared, or if it breaks off.
@@ -292,80 +287,4 @@ fn version_of(stored: &Stored) -> u64 {
 
 fn version(body: &[u8]) -> u64 {
     std::str::from_utf8(body).ok().and_then(|text| text.parse().ok()).expect("a version")
-}
-
-/// Answers GET with its version, which any other method changes.
-#[derive(Clone, Default)]
-pub(super) struct Origin(Arc<State>);
-
-#[derive(Default)]
-struct State {
-    version: sync::atomic::AtomicU64,
-    /// The first version is for one viewer only.
-    private: AtomicBool,
-    /// It does what it is told to, and breaks the connection off.
-    silent: AtomicBool,
-    /// It never answers, or no more than a head.
-    hanging: AtomicBool,
-    stalling: AtomicBool,
-}
-
-impl Origin {
-    pub(super) fn version(&self) -> u64 {
-        self.0.version.load(sync::atomic::Ordering::SeqCst)
-    }
-
-    pub(super) fn change(&self) -> u64 {
-        self.0.version.fetch_add(1, sync::atomic::Ordering::SeqCst) + 1
-    }
-
-    pub(super) fn begin_private(&self) {
-        self.0.private.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn break_off(&self) {
-        self.0.silent.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn hang(&self) {
-        self.0.hanging.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn stall(&self) {
-        self.0.stalling.store(true, Ordering::SeqCst);
-    }
-}
-
-/// The origin did not answer.
-#[derive(Debug)]
-pub(super) struct Silent;
-
-impl<B> Service<Request<B>> for Origin {
-    type Response = Response<UnsyncBoxBody<Bytes, Infallible>>;
-    type Error = Silent;
-    type Future = BoxFuture<'static, Result<Self::Response, Silent>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Silent>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if request.method() != Method::GET {
-            self.change();
-            let silent = self.0.silent.load(Ordering::SeqCst);
-            return ready(if silent { Err(Silent) } else { Ok(Response::default()) }).boxed();
-        }
-        if self.0.hanging.load(Ordering::SeqCst) {
-            return pending().boxed();
-        }
-        let version = self.version();
-        let private = version == 0 && self.0.private.load(Ordering::SeqCst);
-        let control = if private { "private" } else { "max-age=60, stale-while-revalidate=60" };
-        let response = Response::builder().header(CACHE_CONTROL, control).header("cache-tag", TAG);
-        let body = match self.0.stalling.load(Ordering::SeqCst) {
-            true => StreamBody::new(stream::pending()).boxed_unsync(),
-            false => Full::from(version.to_string()).boxed_unsync(),
-        };
-        ready(Ok(response.body(body).expect("well-formed fields"))).boxed()
-    }
 }

@@ -1,7 +1,7 @@
 //! Sweeping, and the retirement of rules, against everything else.
 
 use super::play;
-use super::stage::{Stage, other_path, path};
+use super::stage::{Stage, ended, other_path, path};
 use crate::invalidation::InvalidationState;
 use crate::invalidation::sweep::{Seen, claims};
 use crate::lookup::Use;
@@ -19,7 +19,7 @@ fn a_sweep_and_an_insertion_leave_nothing_old_between_them() {
         let receipt = stage.change_and_purge_for_a_receipt();
         stage.sweep(&mut Seen::default());
         assert_eq!(receipt.state(), InvalidationState::Completed);
-        fill.join().unwrap();
+        ended(fill);
         assert!(!stage.held().contains(&0), "what was purged is held");
         stage.sweep_out();
         stage.is_quiet();
@@ -37,8 +37,8 @@ fn what_was_taken_before_the_sweep_is_not_used_after_the_rule_has_retired() {
         let sweep = stage.thread(|stage| stage.sweep_out());
         let viewer = stage.thread(|stage| stage.look());
         assert_eq!(stage.look(), None);
-        assert_eq!(viewer.join().unwrap(), None);
-        sweep.join().unwrap();
+        assert_eq!(ended(viewer), None);
+        ended(sweep);
         assert!(stage.held().is_empty());
         stage.is_quiet();
     });
@@ -56,7 +56,7 @@ fn a_receipt_is_completed_when_nothing_is_left_in_memory() {
         if receipt.state() == InvalidationState::Completed {
             assert!(stage.held().is_empty(), "what was purged is held");
         }
-        sweep.join().unwrap();
+        ended(sweep);
     });
 }
 
@@ -80,8 +80,8 @@ fn rules_about_other_objects_retire_and_nothing_is_lost() {
         });
         stage.edge().invalidate([other_path()]);
         stage.edge().invalidate([other_path()]);
-        fill.join().unwrap();
-        sweep.join().unwrap();
+        ended(fill);
+        ended(sweep);
         assert_eq!(stage.look(), Some((0, Use::Fresh)));
         stage.sweep_out();
         assert_eq!(stage.look(), Some((0, Use::Fresh)));
@@ -110,7 +110,7 @@ fn a_rule_that_comes_as_the_sweeper_stops_is_swept() {
             })
         });
         for operator in operators {
-            operator.join().unwrap();
+            ended(operator);
         }
         assert!(!stage.edge().log.is_pending(), "a rule is left");
         assert!(stage.held().is_empty());

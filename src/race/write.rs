@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::play;
-use super::stage::Stage;
+use super::stage::{Stage, ended};
 use crate::invalidation::Subject;
 use crate::lookup::Use;
 
@@ -31,8 +31,8 @@ fn write_against_fills(breaks_off: bool) {
     let around = stage.thread(|stage| stage.ask());
     stage.write(Method::PUT);
     assert_eq!(stage.ask(), 1);
-    before.join().unwrap();
-    around.join().unwrap();
+    ended(before);
+    ended(around);
     assert_eq!(stage.asked_since(1), 1, "fills that began after the write");
     assert_eq!(stage.look(), Some((1, Use::Fresh)));
     stage.is_quiet();
@@ -47,9 +47,9 @@ fn what_is_read_after_two_writes_is_the_last() {
         let other = stage.thread(|stage| stage.write(Method::DELETE));
         stage.write(Method::PUT);
         stage.ask();
-        other.join().unwrap();
+        ended(other);
         assert_eq!(stage.ask(), 2);
-        fill.join().unwrap();
+        ended(fill);
         assert_eq!(stage.look(), Some((2, Use::Fresh)));
         stage.is_quiet();
     });
@@ -63,7 +63,7 @@ fn what_a_write_stores_is_kept_only_if_it_was_alone() {
     play(|| {
         let stage = Stage::new();
         let writers = [(), ()].map(|()| stage.thread(|stage| stage.write_and_keep()));
-        let kept = writers.map(|writer| writer.join().unwrap());
+        let kept = writers.map(ended);
         for (version, stamp) in kept.iter().flatten() {
             let subject = Subject { key: stage.key().as_bytes(), labels: Some(&[]), stamp };
             assert!(*version == stage.origin().version() || !stage.edge().log.is_current(subject));

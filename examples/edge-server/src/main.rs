@@ -1,6 +1,8 @@
 //! An HTTP edge server: `tower-edge` in front of any HTTP site, or of a bundled demonstration;
 //! and the command line that asks and tells one that is running.
 
+#![allow(rustdoc::bare_urls, reason = "what clap shows of documentation is plain text")]
+
 mod admit;
 mod api;
 mod args;
