@@ -1,5 +1,6 @@
 //! A bucket of an S3 server, in this process, as the origin of a configured edge server.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
 mod store;
@@ -7,20 +8,23 @@ mod store;
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod support;
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use self::store::{ACCESS_KEY, BUCKET, SECRET_KEY, Store};
 use self::support::{TemporaryFile, command, run};
+
+/// Longer than anything here takes, so that a failing test ends.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An edge server before the store; it ends with this value.
 struct Edge {
     process: Child,
     address: SocketAddr,
-    _file: TemporaryFile,
+    file: TemporaryFile,
 }
 
 impl Edge {
@@ -45,7 +49,7 @@ impl Edge {
             .unwrap();
         let line = BufReader::new(process.stdout.take().unwrap()).lines().next().unwrap().unwrap();
         let address = line.strip_prefix("edge    http://").unwrap().parse().unwrap();
-        Self { process, address, _file: file }
+        Self { process, address, file }
     }
 
     fn get(&self, path: &str, lines: &str) -> String {
@@ -59,9 +63,16 @@ impl Edge {
         ))
     }
 
+    fn reload(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.file.path()).unwrap();
+        fs::write(self.file.path(), change(text)).unwrap();
+        let killed = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+    }
+
     fn talk(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -147,6 +158,25 @@ fn viewers_write_where_they_may() {
     let answer = edge.put("/large.txt", &large);
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
     assert!(store.kept("large.txt") == large, "what arrived is not what was sent");
+}
+
+#[test]
+fn a_reload_keeps_the_connections_of_a_bucket_that_is_as_it_was() {
+    let store = Store::start();
+    store.keep("1", "one");
+    store.keep("2", "two");
+    let edge = Edge::before(&store, "");
+    assert_eq!(body(&edge.get("/1", "")), "one");
+    let head = || edge.talk("HEAD /1 HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n");
+    assert!(head().starts_with("HTTP/1.1 200 "));
+    edge.reload(|text| text.replace("[[behavior]]\n", "[[behavior]]\nmethods = [\"GET\"]\n"));
+    let start = Instant::now();
+    while !head().starts_with("HTTP/1.1 405 ") {
+        assert!(start.elapsed() < PATIENCE, "the new configuration does not come about");
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(body(&edge.get("/2", "")), "two");
+    assert_eq!(store.connections(), 1);
 }
 
 #[test]

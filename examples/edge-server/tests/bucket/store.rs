@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use hyper::server::conn::http1;
@@ -20,6 +21,7 @@ pub(crate) const SECRET_KEY: &str = "test-secret";
 /// The running server. It ends with the process, and its folder with this value.
 pub(crate) struct Store {
     pub(crate) endpoint: String,
+    connections: Arc<AtomicUsize>,
     folder: TempDir,
 }
 
@@ -30,11 +32,14 @@ impl Store {
         let mut service = S3ServiceBuilder::new(FileSystem::new(folder.path()).unwrap());
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
+        let connections = Arc::<AtomicUsize>::default();
         let (listens, endpoint) = mpsc::channel();
+        let count = Arc::clone(&connections);
         let serve = async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listens.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 let service = service.clone();
                 tokio::spawn(async move {
                     let mut connection = http1::Builder::new();
@@ -44,7 +49,12 @@ impl Store {
             }
         };
         thread::spawn(move || tokio::runtime::Runtime::new().unwrap().block_on(serve));
-        Self { endpoint: endpoint.recv().unwrap(), folder }
+        Self { endpoint: endpoint.recv().unwrap(), connections, folder }
+    }
+
+    /// How many there have been.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn keep(&self, key: &str, content: &str) {
