@@ -19,6 +19,8 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub(crate) use self::behaviors::{Behavior, Https};
+#[cfg(feature = "bucket")]
+pub(crate) use self::origins::Bucket;
 pub(crate) use self::origins::{Group, Kind, Origin};
 pub(crate) use self::report::{Place, Problem, Report};
 pub(crate) use self::server::{Control, Limits, Listener, Tls};

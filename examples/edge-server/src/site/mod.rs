@@ -4,6 +4,8 @@
 //! order, finds its policy by the same rule, and `route` carries the rest past the cache to the origin's side. A site never
 //! changes: a new configuration makes a new one over the same edge, so a request sees one configuration from beginning to end.
 
+#[cfg(feature = "bucket")]
+mod bucket;
 mod origins;
 mod route;
 mod tls;

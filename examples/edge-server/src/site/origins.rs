@@ -110,7 +110,10 @@ impl Origins {
                 let builder = Upstream::builder(url).host(host).protocol(protocol).timeouts(timeouts);
                 self.upstream(builder.tls(Tls { roots, ..Tls::default() }))
             }
-            Kind::Bucket(_) => Err("kind = \"bucket\" is not built in".to_owned()),
+            #[cfg(feature = "bucket")]
+            Kind::Bucket(bucket) => super::bucket::build(bucket).map(erased),
+            #[cfg(not(feature = "bucket"))]
+            Kind::Bucket(_) => Err("kind = \"bucket\" needs the feature bucket of edge-server".to_owned()),
             Kind::Demo => {
                 let address = match self.demo {
                     Some(address) => address,

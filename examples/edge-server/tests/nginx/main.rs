@@ -5,10 +5,12 @@
 mod agree;
 mod client;
 mod conditional;
+mod configured;
 mod processes;
 mod site;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -31,6 +33,13 @@ impl Setup {
     fn start(site: Site) -> Self {
         let nginx = Nginx::start(&site);
         let edge = EdgeServer::start(&nginx);
+        Self { edge, nginx, site }
+    }
+
+    /// By a file, made for the address of nginx.
+    fn configured(site: Site, configuration: impl FnOnce(SocketAddr) -> String) -> Self {
+        let nginx = Nginx::start(&site);
+        let edge = EdgeServer::by_file(&site, &configuration(nginx.address));
         Self { edge, nginx, site }
     }
 

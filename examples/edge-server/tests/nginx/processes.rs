@@ -115,11 +115,20 @@ fn parse(line: &str) -> Logged {
 
 impl EdgeServer {
     pub(crate) fn start(nginx: &Nginx) -> Self {
+        let origin = format!("http://{}", nginx.address);
+        Self::with(&["--origin", &origin, "--listen", "127.0.0.1:0", "--name", "e2e"])
+    }
+
+    /// By a file, which is written into the site's tree.
+    pub(crate) fn by_file(site: &Site, configuration: &str) -> Self {
+        let file = site.root.join("edge.toml");
+        fs::write(&file, configuration).expect("the tree can be written");
+        Self::with(&["--config", file.to_str().expect("the target directory's name is UTF-8")])
+    }
+
+    fn with(flags: &[&str]) -> Self {
         let mut process = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_edge-server"))
-                .args(["--origin", &format!("http://{}", nginx.address)])
-                .args(["--listen", "127.0.0.1:0", "--name", "e2e"])
-                .stdout(Stdio::piped()),
+            Command::new(env!("CARGO_BIN_EXE_edge-server")).args(flags).stdout(Stdio::piped()),
         );
         let stdout = process.child.stdout.take().expect("it was asked for");
         let (found, address) = mpsc::channel();

@@ -161,6 +161,13 @@ fn check_says_everything_with_its_place_and_exits_2() {
 }
 
 #[test]
+fn check_finds_nothing_wrong_with_the_documented_file() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/edge.toml");
+    let output = run(&["check", file]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn check_looks_at_what_the_file_names() {
     let folder = Folder::new("named");
     let text = format!("[origin.demo]\nkind = \"demo\"\n{}{LISTENER}", catch_all("demo"));
