@@ -160,6 +160,7 @@ fn check_says_everything_with_its_place_and_exits_2() {
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("/nowhere/edge.toml: cannot be read"));
 }
 
+#[cfg(feature = "bucket")]
 #[test]
 fn check_finds_nothing_wrong_with_the_documented_file() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/edge.toml");
