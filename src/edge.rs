@@ -64,6 +64,13 @@ pub(crate) struct State {
     pub(crate) max_in_flight: u64,
 }
 
+impl EdgeInner {
+    /// What outlives this handle.
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+}
+
 impl Deref for EdgeInner {
     type Target = State;
 
@@ -177,7 +184,7 @@ impl EdgeInner {
     pub(crate) fn invalidate(self: &Arc<Self>, scopes: impl IntoIterator<Item = Scope>) {
         self.log.append(scopes, None);
         self.counters.invalidated();
-        sweep::start(self);
+        sweep::start(self.state());
     }
 
     /// The same, and the number of the rules, unless others that cover `key` came after `since`.
@@ -189,7 +196,7 @@ impl EdgeInner {
     ) -> Option<u64> {
         let number = self.log.append_alone(scopes, key, since);
         self.counters.invalidated();
-        sweep::start(self);
+        sweep::start(self.state());
         number
     }
 }

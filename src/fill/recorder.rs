@@ -436,7 +436,14 @@ impl Recorder {
             return false;
         }
         let key = self.key.to_key();
-        let is_stored = store.insert(&key, Arc::clone(stored), self.policy.limits.variants, log);
+        // What an invalidation was about, and the sweep has not come to yet, goes now.
+        let noted = |rule, weight| {
+            if let Some(receipt) = self.edge.ledger.history.of_rule(rule) {
+                receipt.credit(1, weight);
+            }
+        };
+        let max_variants = self.policy.limits.variants;
+        let is_stored = store.insert(&key, Arc::clone(stored), max_variants, log, noted);
         if is_stored {
             // A rule may have come between the two looks, and its sweep may have been and gone. This look also notes a
             // soft one while it is sure to be in the log.

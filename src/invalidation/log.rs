@@ -20,7 +20,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::check::{Check, LeftOut};
-use super::rules::{CROWD, Rules};
+use super::rules::{Generation, Rules};
 use super::scope::{Name, Names, Scope};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -90,6 +90,9 @@ pub(crate) struct Subject<'a> {
     pub(crate) stamp: &'a Stamp,
 }
 
+/// Rules that one for everything has taken the place of.
+type Displaced = Vec<[Generation; 2]>;
+
 impl Log {
     pub(crate) fn leaving_out(left_out: LeftOut) -> Self {
         Self { left_out, ..Self::default() }
@@ -98,7 +101,9 @@ impl Log {
     /// Puts a rule in force and returns its number. `soft` rules make stale from `now` on, the others take away.
     pub(crate) fn append(&self, scopes: impl IntoIterator<Item = Scope>, soft: Option<Duration>) -> u64 {
         let names = self.names(scopes);
-        self.append_to(&mut self.rules.write(), &names, soft)
+        let mut displaced = Displaced::new();
+        // The lock is gone before what is displaced.
+        self.append_to(&mut self.rules.write(), &names, soft, &mut displaced)
     }
 
     /// Puts a hard rule in force, and returns its number unless another rule that is about `key` came after `since`.
@@ -109,9 +114,10 @@ impl Log {
         since: u64,
     ) -> Option<u64> {
         let names = self.names(scopes);
+        let mut displaced = Displaced::new();
         let mut rules = self.rules.write();
         let last = rules.judge(&self.names, key, None, since);
-        let number = self.append_to(&mut rules, &names, None);
+        let number = self.append_to(&mut rules, &names, None, &mut displaced);
         (last.hard.max(last.soft) == 0).then_some(number)
     }
 
@@ -120,10 +126,16 @@ impl Log {
         scopes.into_iter().map(|scope| self.names.of(&scope)).collect()
     }
 
-    fn append_to(&self, rules: &mut Rules, names: &[Name], soft: Option<Duration>) -> u64 {
+    fn append_to(
+        &self,
+        rules: &mut Rules,
+        names: &[Name],
+        soft: Option<Duration>,
+        displaced: &mut Displaced,
+    ) -> u64 {
         let number = self.head.load(Ordering::Relaxed) + 1;
         for name in names {
-            rules.add(*name, number, soft);
+            displaced.extend(rules.add(*name, number, soft));
         }
         // Released while the rules are locked: whoever sees the number finds the rules.
         self.head.store(number, Ordering::Release);
@@ -206,7 +218,7 @@ impl Log {
 
     /// Whether so many rules are pending that they cannot wait for fills and writes that take long.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.rules.read().len() > CROWD
+        self.rules.read().is_crowded()
     }
 
     #[cfg(test)]

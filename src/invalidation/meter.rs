@@ -164,7 +164,8 @@ impl Meter {
 
 fn roll_over(usage: &mut Usage, now: SystemTime) {
     let month = month_of(now);
-    if usage.month != month {
+    // A clock that is set back does not make a new month of an old one.
+    if usage.month < month {
         *usage = Usage { month, ..Usage::default() };
     }
 }

@@ -75,8 +75,10 @@ impl Invalidator {
     /// # Errors
     /// If it names nothing, or the [`Tariff`] does not allow it; then nothing is invalidated.
     pub fn invalidate(&self, invalidation: Invalidation) -> Result<Receipt, InvalidateError> {
-        let Invalidation { scopes, paths, wildcards, soft, reference } = invalidation;
+        let Invalidation { mut scopes, queries, paths, wildcards, soft, reference } = invalidation;
         let edge = &self.edge.0;
+        // As they are stored: a policy may leave parameters out of the key.
+        scopes.extend(queries.iter().flat_map(|named| named.as_keyed(|uri| &edge.policy_for(uri).key)));
         let Ledger { history, meter, entering } = &edge.ledger;
         if scopes.is_empty() {
             return Err(InvalidateError::Empty);
@@ -91,7 +93,7 @@ impl Invalidator {
         let receipt =
             history.add(receipt::Entry { number, reference, created, paths, wildcards, soft, charge });
         edge.counters.invalidated();
-        sweep::start(edge);
+        sweep::start(edge.state());
         Ok(receipt)
     }
 

@@ -85,7 +85,8 @@ impl Receipt {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// Fills under way whose answers are not stored because of it.
+    /// Fills that were under way when the sweep came by, and whose answers it forbids to store. As long as a fill's tags are not
+    /// known it counts for every invalidation of a tag.
     pub fn fills_revoked(&self) -> u64 {
         self.0.fills_revoked.load(Ordering::Relaxed)
     }
@@ -103,7 +104,7 @@ impl Receipt {
         let _ = completed.wait_for(|number| *number >= self.0.number).await;
     }
 
-    pub(super) fn credit(&self, objects: u64, bytes: u64) {
+    pub(crate) fn credit(&self, objects: u64, bytes: u64) {
         self.0.objects.fetch_add(objects, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -192,7 +193,7 @@ impl History {
     }
 
     /// The receipt for the rule of this number.
-    pub(super) fn of_rule(&self, number: u64) -> Option<Receipt> {
+    pub(crate) fn of_rule(&self, number: u64) -> Option<Receipt> {
         let book = self.book.lock();
         let at = book.receipts.binary_search_by_key(&number, |receipt| receipt.0.number).ok()?;
         book.receipts.get(at).cloned()

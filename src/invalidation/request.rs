@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 
 use super::label;
 use super::scope::{Prefix, Scope};
-use crate::key::{KeyBuf, authority_part, origin_part};
+use crate::key::{KeyBuf, KeyPolicy, Select, authority_part, origin_part, rewritten_uri};
 use crate::semantics::labels::{MAX_TAG, normal_tag};
 
 /// What is to be cleared.
@@ -29,6 +29,8 @@ use crate::semantics::labels::{MAX_TAG, normal_tag};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalidation {
     pub(super) scopes: Vec<Scope>,
+    /// Of what they name, that with a query.
+    pub(super) queries: Vec<Queried>,
     /// How many paths it counts for, and how many of them are wildcards.
     pub(super) paths: u64,
     pub(super) wildcards: u64,
@@ -38,7 +40,7 @@ pub struct Invalidation {
 
 impl Invalidation {
     fn new(scopes: Vec<Scope>, paths: u64, wildcards: u64) -> Self {
-        Self { scopes, paths, wildcards, soft: false, reference: None }
+        Self { scopes, queries: Vec::new(), paths, wildcards, soft: false, reference: None }
     }
 
     /// Objects at these paths, on any host: all their variants, whatever headers and cookies they are keyed by.
@@ -78,6 +80,9 @@ impl Invalidation {
     fn add_path(&mut self, host: Option<&str>, path: &str) -> Result<(), ScopeError> {
         check_path(path)?;
         self.paths += 1;
+        if path.contains('?') {
+            self.queries.push(Queried::Path { host: host.map(str::to_owned), path: path.to_owned() });
+        }
         if let Some(text) = path.strip_suffix('*') {
             self.wildcards += 1;
             // Two schemes may spell one host with different ports.
@@ -108,8 +113,9 @@ impl Invalidation {
     /// # Errors
     /// If it is no absolute `http` or `https` URL.
     pub fn url(url: &str) -> Result<Self, ScopeError> {
-        let (_, key) = parse_url(url)?;
-        Ok(Self::new(vec![Scope::Uri(key.as_bytes().into())], 1, 0))
+        let (uri, key) = parse_url(url)?;
+        let this = Self::new(vec![Scope::Uri(key.as_bytes().into())], 1, 0);
+        Ok(Self { queries: vec![Queried::Url(uri)], ..this })
     }
 
     /// Objects with any of these tags, whose case does not matter.
@@ -143,17 +149,36 @@ impl Invalidation {
         Ok(Self::new(scopes, paths, 0))
     }
 
+    /// Objects in any of these groups on one host, by either scheme. Each counts as one path.
+    ///
+    /// # Errors
+    /// If the host is none.
+    pub fn host_groups<G: AsRef<str>>(
+        host: &str,
+        groups: impl IntoIterator<Item = G>,
+    ) -> Result<Self, ScopeError> {
+        let origins = origins(host, "/")?;
+        let mut this = Self::new(Vec::new(), 0, 0);
+        for group in groups {
+            let of = |key: &Box<[u8]>| Scope::Label(label::group(origin_part(key), group.as_ref()));
+            this.scopes.extend(origins.iter().map(of));
+            this.paths += 1;
+        }
+        Ok(this)
+    }
+
     /// Every object. Counts as one path.
     pub fn all() -> Self {
         Self::new(vec![Scope::All], 1, 1)
     }
 
-    /// This and what `other` names.
+    /// This and what `other` names. The whole is soft only if both are.
     pub fn and(mut self, other: Self) -> Self {
         self.scopes.extend(other.scopes);
+        self.queries.extend(other.queries);
         self.paths += other.paths;
         self.wildcards += other.wildcards;
-        self.soft |= other.soft;
+        self.soft &= other.soft;
         self.reference = self.reference.or(other.reference);
         self
     }
@@ -189,6 +214,44 @@ pub(crate) fn parse_url(url: &str) -> Result<(Uri, KeyBuf), ScopeError> {
         Some((uri, key))
     });
     parsed.ok_or_else(|| ScopeError::new(url, 0, "is no absolute http or https URL"))
+}
+
+/// A path or URL with a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Queried {
+    Path { host: Option<String>, path: String },
+    Url(Uri),
+}
+
+impl Queried {
+    /// The scopes of what is stored for it, where a policy leaves parameters of a query out of the key.
+    pub(super) fn as_keyed<'a>(&self, policy_for: impl Fn(&Uri) -> &'a KeyPolicy) -> Vec<Scope> {
+        let keyed = match self {
+            Self::Url(url) => {
+                let keyed = rewritten_uri(url, policy_for(url));
+                (keyed != *url).then(|| Invalidation::url(&keyed.to_string()))
+            }
+            Self::Path { host, path } => {
+                // A beginning of a query may be that of any.
+                let beginning = path.strip_suffix('*').and_then(|path| path.split_once('?'));
+                let bare = beginning.map_or(path.as_str(), |(path, _)| path);
+                bare.parse::<Uri>().ok().and_then(|uri| {
+                    let policy = policy_for(&uri);
+                    let keyed = rewritten_uri(&uri, policy);
+                    let paths = match beginning {
+                        Some((path, _)) if policy.query != Select::All => {
+                            vec![path.to_owned(), format!("{path}?*")]
+                        }
+                        None if keyed != uri => vec![keyed.to_string()],
+                        _ => return None,
+                    };
+                    Some(Invalidation::of_paths(host.as_deref(), paths))
+                })
+            }
+        };
+        // They are parts of what could be named.
+        keyed.and_then(Result::ok).map_or_else(Vec::new, |keyed| keyed.scopes)
+    }
 }
 
 /// The keys of a path on a host, by either scheme.

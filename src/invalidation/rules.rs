@@ -192,6 +192,11 @@ impl Rules {
         self.retired
     }
 
+    /// Whether more are pending than can wait for whoever takes long.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.len() > CROWD || self.young.lengths() > MAX_LENGTHS / 2
+    }
+
     pub(super) fn len(&self) -> usize {
         self.young.names.len + self.old.names.len
     }

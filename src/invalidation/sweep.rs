@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{History, Receipt};
-use crate::edge::EdgeInner;
+use crate::edge::State;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Objects looked at before other tasks get their turn.
@@ -27,7 +27,7 @@ pub(crate) struct Sweeper {
 }
 
 /// Starts a sweep unless one is running. Without a runtime the next fill starts it.
-pub(crate) fn start(edge: &Arc<EdgeInner>) {
+pub(crate) fn start(edge: &Arc<State>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         return;
     };
@@ -37,7 +37,7 @@ pub(crate) fn start(edge: &Arc<EdgeInner>) {
 }
 
 /// Whether no sweep was running: now one is, and whoever asked runs it. The one that was running is told.
-pub(crate) fn claims(edge: &EdgeInner) -> bool {
+pub(crate) fn claims(edge: &State) -> bool {
     let running = edge.sweeper.running.swap(true, Ordering::AcqRel);
     if running {
         edge.sweeper.more.notify_one();
@@ -46,7 +46,7 @@ pub(crate) fn claims(edge: &EdgeInner) -> bool {
 }
 
 /// Starts a sweep that could not be started where the invalidation was made, outside the runtime.
-pub(crate) fn start_if_pending(edge: &Arc<EdgeInner>) {
+pub(crate) fn start_if_pending(edge: &Arc<State>) {
     if edge.log.is_pending() {
         start(edge);
     }
@@ -54,7 +54,7 @@ pub(crate) fn start_if_pending(edge: &Arc<EdgeInner>) {
 
 /// Dropped when the task ends. `done` if the task has said so itself, since the next may be running by then.
 struct Running {
-    edge: Weak<EdgeInner>,
+    edge: Weak<State>,
     done: bool,
 }
 
@@ -102,13 +102,13 @@ pub(crate) struct Seen(Option<(u64, u64)>);
 
 impl Seen {
     /// Whether a rule or a receipt has come since.
-    fn is_old(&self, edge: &EdgeInner) -> bool {
+    fn is_old(&self, edge: &State) -> bool {
         self.0.is_none_or(|(_, head)| head != edge.log.head()) || edge.ledger.history.has_open()
     }
 }
 
 /// Goes through everything stored, if there is anything new to do. Says whether every rule there was has retired.
-async fn apply(edge: &EdgeInner, seen: &mut Seen) -> bool {
+async fn apply(edge: &State, seen: &mut Seen) -> bool {
     // Looked at before the objects: a fill that ends after this published under rules that stay in force.
     let settled = edge.log.settled();
     let head = edge.log.head();
@@ -127,12 +127,12 @@ async fn apply(edge: &EdgeInner, seen: &mut Seen) -> bool {
 
 /// The same, and whether the sweeper has stopped: it does not rest between the two.
 #[cfg(all(test, shuttle))]
-pub(crate) async fn round(edge: &EdgeInner, seen: &mut Seen) -> bool {
+pub(crate) async fn round(edge: &State, seen: &mut Seen) -> bool {
     apply(edge, seen).await && stops(edge)
 }
 
 /// Takes out what is invalidated now.
-async fn pass(edge: &EdgeInner) {
+async fn pass(edge: &State) {
     let history = &edge.ledger.history;
     // Their rules are in force before the first object is looked at.
     let entered = history.entered();
@@ -186,7 +186,7 @@ impl Credited {
 }
 
 /// Stops the sweeper, unless rules have come.
-fn stops(edge: &EdgeInner) -> bool {
+fn stops(edge: &State) -> bool {
     // A swap, not a store: it sees the rule of whoever found the sweeper running before it.
     edge.sweeper.running.swap(false, Ordering::AcqRel);
     // If they have, this one goes on, or another was started for them.
@@ -223,6 +223,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_sweep_outlives_the_rules_it_was_started_under() {
+        let edge = Edge::builder().build().unwrap();
+        // A fill that lasts keeps the sweep waiting, though nothing is left to do.
+        let running = edge.0.log.register();
+        edge.0.invalidate([Scope::All]);
+        tokio::time::sleep(PAUSE).await;
+        let reconfigured = edge.reconfigured(Default::default(), []).unwrap();
+        drop(edge);
+        tokio::time::sleep(PAUSE * 3).await;
+        let receipt = reconfigured.invalidator().invalidate(Invalidation::all()).unwrap();
+        tokio::time::timeout(PAUSE * 3, receipt.completed()).await.expect("completed");
+        drop(running);
+        tokio::time::sleep(PAUSE * 3).await;
+        assert!(!reconfigured.0.log.is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fill_without_end_does_not_have_rules_pile_up() {
         let edge = Edge::builder().build().unwrap();
         let log = &edge.0.log;
@@ -245,11 +262,11 @@ mod tests {
         // A fill that lasts keeps the sweep running.
         let _running = edge.0.log.register();
         let number = edge.0.log.append([Scope::All], None);
-        start(&edge.0);
+        start(edge.0.state());
         tokio::time::sleep(PAUSE * 3).await;
         let entry = Entry { number, ..Entry::for_test() };
         let receipt = edge.0.ledger.history.add(entry);
-        start(&edge.0);
+        start(edge.0.state());
         tokio::time::timeout(PAUSE * 3, receipt.completed()).await.expect("completed");
     }
 
@@ -258,7 +275,7 @@ mod tests {
         let edge = Edge::builder().build().unwrap();
         for n in 0..=BATCH as u64 {
             let key = key(&format!("http://a/{n}")).to_key();
-            edge.0.store.insert(&key, stored(n, 10), 1, &edge.0.log);
+            edge.0.store.insert(&key, stored(n, 10), 1, &edge.0.log, |_, _| {});
         }
         let invalidate = || edge.invalidator().invalidate(Invalidation::all()).unwrap();
         let first = invalidate();
@@ -278,11 +295,11 @@ mod tests {
     async fn a_rule_made_outside_the_runtime_is_swept_with_the_next_fill() {
         let edge = Edge::builder().build().unwrap();
         edge.0.log.append([Scope::All], None);
-        start_if_pending(&edge.0);
+        start_if_pending(edge.0.state());
         assert!(edge.0.sweeper.running.load(Ordering::Relaxed));
         tokio::time::sleep(PAUSE * 2).await;
         assert!(!edge.0.log.is_pending() && !edge.0.sweeper.running.load(Ordering::Relaxed));
-        start_if_pending(&edge.0);
+        start_if_pending(edge.0.state());
         assert!(!edge.0.sweeper.running.load(Ordering::Relaxed));
     }
 }

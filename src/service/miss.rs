@@ -208,7 +208,7 @@ where
         key::spell_authority(&mut parts, &reader.key);
         parts.method = Method::GET;
         let base = reader.make_conditional(&mut parts.headers);
-        sweep::start_if_pending(&reader.edge);
+        sweep::start_if_pending(reader.edge.state());
         let mut recorder = reader.recorder(lead).about(reader.stored.clone(), base);
         if reader.ranged
             && let Some(range) = reader.headers.get(RANGE)

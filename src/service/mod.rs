@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
 use self::miss::Miss;
@@ -82,8 +82,21 @@ where
             Class::Write => self.write(request, facts),
             Class::Other => self.pass(request, Outcome::forward(ForwardReason::Method)),
             Class::Tunnel => {
+                let edge = Arc::clone(&self.edge.0);
+                let policy = Arc::clone(edge.policy_for(request.uri()));
+                let connects = request.method() == Method::CONNECT;
                 let exchange = self.origin.clone().oneshot(request.map(RequestBody::viewer));
-                ResponseFuture::waiting(async move { Ok(exchange.await?.map(Body::origin)) })
+                ResponseFuture::waiting(async move {
+                    let response = exchange.await?;
+                    let status = response.status();
+                    if status == StatusCode::SWITCHING_PROTOCOLS || connects && status.is_success() {
+                        return Ok(response.map(Body::origin));
+                    }
+                    // An origin may ignore `Upgrade` (RFC 9110 §7.8): then this is an answer like any other.
+                    let outcome = Outcome::forward(ForwardReason::Bypass).because(Detail::Untouched);
+                    edge.counters.answered(&outcome);
+                    Ok(answer::passed(&edge, &policy, response, outcome))
+                })
             }
         }
     }

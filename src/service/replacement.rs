@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::COOKIE;
 use http::response::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::runtime::Handle;
@@ -71,8 +72,12 @@ impl Replacement {
         parts.uri = request.uri().clone();
         parts.headers = request.headers().clone();
         key::rewrite(&mut parts, &policy.key, policy.normalise);
-        if through && parts.uri != *request.uri() {
-            // The origin is told more than the key knows: it may keep what was sent beside what reads of this key get.
+        // The origin is told more than the key knows. It may keep what was sent beside what reads of this key get; and its answer
+        // to a POST may be for the one with that cookie. (invariant 1)
+        let cookies = |headers: &HeaderMap| headers.get_all(COOKIE).iter().cloned().collect::<Vec<_>>();
+        let is_told_more = parts.headers.len() != request.headers().len()
+            || cookies(&parts.headers) != cookies(request.headers());
+        if parts.uri != *request.uri() || !through && is_told_more {
             return None;
         }
         headers::prepare_fill(&mut parts.headers);

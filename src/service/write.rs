@@ -40,14 +40,14 @@ impl<S> Cache<S> {
         });
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
-            let mut pending = Pending { edge: Arc::clone(&edge), scope: Some(target.scope) };
+            let mut pending = Pending { edge: Arc::clone(&edge), scopes: target.scopes };
             let response = exchange.await?;
             let outcome = Outcome::forward(ForwardReason::Method);
             edge.counters.answered(&outcome);
             let uri = match (writes::effect(response.status()), target.uri) {
                 (Effect::Happened, Some(uri)) => uri,
                 (Effect::Refused, _) => {
-                    pending.scope = None;
+                    pending.scopes.clear();
                     return Ok(answer::passed(&edge, &policy, response, outcome));
                 }
                 // Only the target, which is invalidated by leaving.
@@ -57,7 +57,7 @@ impl<S> Cache<S> {
             };
             let others = others(&edge, &uri, response.headers());
             let successor = replacement.as_ref().and_then(|write| write.successor(&uri, &response));
-            let scopes = others.into_iter().chain(pending.scope.take());
+            let scopes = others.into_iter().chain(std::mem::take(&mut pending.scopes));
             Ok(match replacement.zip(successor) {
                 Some((replacement, successor)) => replacement.replace(successor, scopes, response, outcome),
                 None => {
@@ -73,7 +73,8 @@ impl<S> Cache<S> {
 struct Target {
     /// Absolute, as its key has it. `None` if the request has no key.
     uri: Option<Uri>,
-    scope: Scope,
+    /// As reads of it are keyed, and as it stands: under other rules those were keyed otherwise.
+    scopes: Vec<Scope>,
 }
 
 impl Target {
@@ -81,11 +82,18 @@ impl Target {
         let policy = edge.policy_for(request.uri());
         // The key of a read of the same target, so in the form a read has.
         let uri = key::rewritten_uri(request.uri(), &policy.key);
-        match edge.uri_scope(&uri, request.headers()) {
-            Some(scope) => Self { uri: absolute(edge, uri, request.headers()), scope },
-            // Whose object it is only the origin knows: it may be that of any host.
-            None => Self { scope: Scope::path(uri.path(), uri.query()), uri: None },
+        let forms = |uri: &Uri| {
+            // Without a host only the origin knows whose object it is: it may be that of any.
+            let scope = edge.uri_scope(uri, request.headers());
+            scope.unwrap_or_else(|| Scope::path(uri.path(), uri.query()))
+        };
+        let mut scopes = vec![forms(&uri)];
+        if uri != *request.uri() {
+            scopes.push(forms(request.uri()));
         }
+        let has_key = edge.uri_scope(&uri, request.headers()).is_some();
+        let uri = if has_key { absolute(edge, uri, request.headers()) } else { None };
+        Self { uri, scopes }
     }
 }
 
@@ -103,10 +111,8 @@ fn others(edge: &EdgeInner, target: &Uri, response: &HeaderMap) -> Vec<Scope> {
     let uris = writes::also_invalidated(target, response);
     let mut scopes: Vec<_> = uris
         .iter()
-        .filter_map(|uri| {
-            let uri = key::rewritten_uri(uri, &edge.policy_for(uri).key);
-            edge.uri_scope(&uri, &HeaderMap::new())
-        })
+        .flat_map(|uri| [key::rewritten_uri(uri, &edge.policy_for(uri).key), uri.clone()])
+        .filter_map(|uri| edge.uri_scope(&uri, &HeaderMap::new()))
         .collect();
     if let Ok(key) = KeyBuf::of_uri(target, &HeaderMap::new(), edge.https) {
         let groups = labels::groups(response, &labels::CACHE_GROUP_INVALIDATION);
@@ -120,13 +126,13 @@ fn others(edge: &EdgeInner, target: &Uri, response: &HeaderMap) -> Vec<Scope> {
 /// the write may have happened.
 struct Pending {
     edge: Arc<EdgeInner>,
-    scope: Option<Scope>,
+    scopes: Vec<Scope>,
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(target) = self.scope.take() {
-            self.edge.invalidate([target]);
+        if !self.scopes.is_empty() {
+            self.edge.invalidate(std::mem::take(&mut self.scopes));
         }
     }
 }

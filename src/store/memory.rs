@@ -73,16 +73,31 @@ impl MemoryStore {
     ///
     /// Only variants that the log allows are carried over: a sweep may already have passed the place where the slot is
     /// put, and must be able to count on what it finds behind it.
-    pub(crate) fn insert(&self, key: &CacheKey, stored: Arc<Stored>, max_variants: usize, log: &Log) -> bool {
+    /// `noted` hears of those that it does not, with the number of the rule and the weight.
+    pub(crate) fn insert(
+        &self,
+        key: &CacheKey,
+        stored: Arc<Stored>,
+        max_variants: usize,
+        log: &Log,
+        noted: impl Fn(u64, u64),
+    ) -> bool {
         let _writer = self.writer(key);
         let before = self.slots.peek(key.as_bytes());
         let before = before.as_ref().map_or(&[][..], Slot::variants);
-        let before: Vec<_> =
-            before.iter().filter(|stored| log.is_current(stored.subject(key.as_bytes()))).cloned().collect();
+        let mut kept = Vec::with_capacity(before.len());
+        let mut revoked = Vec::new();
+        for stored in before {
+            match log.revoked_by(stored.subject(key.as_bytes())) {
+                None => kept.push(Arc::clone(stored)),
+                Some(rule) => revoked.push((rule, stored.weight())),
+            }
+        }
         let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
-        match Slot::with(&before, stored, max_variants, room) {
+        match Slot::with(&kept, stored, max_variants, room) {
             Some(slot) => {
                 self.slots.insert(key.clone(), slot);
+                revoked.into_iter().for_each(|(rule, weight)| noted(rule, weight));
                 true
             }
             None => false,
@@ -164,7 +179,7 @@ mod tests {
         {
             let store = MemoryStore::new(capacity, object);
             let key = key("http://a/large");
-            assert!(store.insert(&key.to_key(), stored(0, object as usize), 8, &Log::default()));
+            assert!(store.insert(&key.to_key(), stored(0, object as usize), 8, &Log::default(), |_, _| {}));
             assert!(store.get(&key).is_some(), "{object} of {capacity}");
         }
     }
@@ -174,7 +189,13 @@ mod tests {
         let capacity = 4 << 20;
         let store = MemoryStore::new(capacity, 64 << 10);
         for n in 0..1_000 {
-            store.insert(&key(&format!("http://a/{n}")).to_key(), stored(n, 32 << 10), 8, &Log::default());
+            store.insert(
+                &key(&format!("http://a/{n}")).to_key(),
+                stored(n, 32 << 10),
+                8,
+                &Log::default(),
+                |_, _| {},
+            );
         }
         let (_, bytes) = store.usage();
         assert!(bytes <= capacity && bytes > capacity / 2, "{bytes}");
@@ -184,10 +205,10 @@ mod tests {
     fn the_fill_that_began_later_wins() {
         let store = MemoryStore::new(1 << 20, 1 << 10);
         let key = key("http://a/");
-        assert!(store.insert(&key.to_key(), stored(2, 10), 8, &Log::default()));
-        assert!(!store.insert(&key.to_key(), stored(1, 20), 8, &Log::default()));
+        assert!(store.insert(&key.to_key(), stored(2, 10), 8, &Log::default(), |_, _| {}));
+        assert!(!store.insert(&key.to_key(), stored(1, 20), 8, &Log::default(), |_, _| {}));
         assert_eq!(store.get(&key).unwrap().variants()[0].body.len(), 10);
-        assert!(store.insert(&key.to_key(), stored(3, 30), 8, &Log::default()));
+        assert!(store.insert(&key.to_key(), stored(3, 30), 8, &Log::default(), |_, _| {}));
         assert_eq!(store.get(&key).unwrap().variants()[0].body.len(), 30);
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tower_edge::{Edge, InvalidateError, Invalidation, InvalidationState, ManualClock, Tariff};
+use tower_edge::{
+    CachePolicy, Edge, InvalidateError, Invalidation, InvalidationState, KeyPolicy, ManualClock, Select,
+    Tariff,
+};
 
 use crate::support::{Origin, World, feed, get, read, request, response, settle, streamed};
 
@@ -17,7 +20,7 @@ const PAGE: &[(&str, &str)] = &[
 fn world() -> World {
     World::new(Origin::new(|seen| async move {
         // Only this page has the labels.
-        let headers = if seen.uri.starts_with("/news") { PAGE } else { &PAGE[..2] };
+        let headers = if seen.uri.contains("/news") { PAGE } else { &PAGE[..2] };
         Ok(response(200, headers, format!("answer {}", seen.number)))
     }))
 }
@@ -264,4 +267,83 @@ async fn over_a_limit_nothing_is_invalidated() {
     // A new month, a new budget.
     clock.advance(Duration::from_secs(31 * 86_400));
     assert!(paths(&["/b*"]).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_key_leaves_out_of_a_query_may_be_named_all_the_same() {
+    let but_x = Select::AllBut(vec!["x".into()]);
+    type Case = (fn() -> Invalidation, bool);
+    let cases: [Case; 7] = [
+        (|| Invalidation::paths(["/a?x=1&y=2"]).unwrap(), true),
+        (|| Invalidation::paths(["/a?x=1*"]).unwrap(), true),
+        (|| Invalidation::paths(["/a?*"]).unwrap(), true),
+        (|| Invalidation::host_paths("site.example", ["/a?y=2&x=3"]).unwrap(), true),
+        (|| Invalidation::url("http://site.example/a?x=9&y=2").unwrap(), true),
+        (|| Invalidation::url("http://site.example/a?x=9&y=3").unwrap(), false),
+        (|| Invalidation::paths(["/b?x=1*"]).unwrap(), false),
+    ];
+    for (number, (invalidation, cleared)) in cases.into_iter().enumerate() {
+        let key = KeyPolicy { query: but_x.clone(), ..KeyPolicy::default() };
+        let origin = Origin::numbered(&[("cache-control", "max-age=60")]);
+        let world = World::with_policy(origin, CachePolicy { key, ..CachePolicy::default() });
+        world.get("/a?x=1&y=2").await;
+        assert!(world.get("/a?y=2&x=7").await.is_hit());
+        let receipt = world.edge.invalidator().invalidate(invalidation()).unwrap();
+        assert_eq!(receipt.charge().paths, 1, "{number}");
+        receipt.completed().await;
+        assert_eq!(receipt.objects(), u64::from(cleared), "{number}");
+        assert_eq!(world.get("/a?x=1&y=2").await.is_hit(), !cleared, "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_before_the_sweep_comes_is_counted() {
+    let world = world();
+    world.get("/x").await;
+    let receipt = world.edge.invalidator().invalidate(Invalidation::paths(["/x"]).unwrap()).unwrap();
+    // The new answer takes the place of the old one.
+    assert!(!world.get("/x").await.is_hit());
+    assert_eq!(world.edge.stats().objects, 1);
+    receipt.completed().await;
+    assert_eq!(receipt.objects(), 1);
+    assert!(world.get("/x").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_joined_is_soft_only_if_all_of_it_is() {
+    for (first, second, served) in [(false, true, false), (true, false, false), (true, true, true)] {
+        let world =
+            World::new(Origin::numbered(&[("cache-control", "max-age=60, stale-while-revalidate=30")]));
+        world.get("/a").await;
+        let named = |path: &str, soft: bool| {
+            let named = Invalidation::paths([path]).unwrap();
+            if soft { named.soft() } else { named }
+        };
+        let both = named("/a", first).and(named("/b", second));
+        world.edge.invalidator().invalidate(both).unwrap();
+        assert_eq!(world.get("/a").await.is_hit(), served, "{first} {second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_cleared_on_a_host_by_either_scheme() {
+    for scheme in ["http", "https"] {
+        let world = world();
+        let uri = format!("{scheme}://site.example/news");
+        world.get(&uri).await;
+        assert!(world.get(&uri).await.is_hit());
+        let groups = Invalidation::host_groups("site.example", ["g1"]).unwrap();
+        let receipt = world.edge.invalidator().invalidate(groups).unwrap();
+        assert_eq!(receipt.charge().paths, 1);
+        assert!(!world.get(&uri).await.is_hit(), "{scheme}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_of_another_protocol_that_is_ignored_does_not_show_the_tags() {
+    let world = world();
+    let offer = [("connection", "upgrade"), ("upgrade", "websocket")];
+    let reply = world.get_with("/news", &offer).await;
+    assert!(!reply.headers.contains_key("cache-tag"));
+    assert_eq!(reply.header("cache-status"), Some("test; fwd=bypass; detail=untouched"));
 }

@@ -266,3 +266,31 @@ async fn the_answer_to_a_write_is_not_that_to_a_read() {
         assert_eq!(world.get("/a").await.text(), "answer 1", "{method} {headers:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_clears_its_target_as_other_rules_key_it() {
+    let world = World::new(writable(200, &[]));
+    world.get("/a?utm=1").await;
+    let key = KeyPolicy { query: Select::None, ..KeyPolicy::default() };
+    let short = world.edge.reconfigured(CachePolicy { key, ..CachePolicy::default() }, []).unwrap();
+    let mut cache = tower::Layer::layer(&short.layer(), world.origin.clone());
+    tower::Service::call(&mut cache, request("PUT", "/a?utm=1", &[])).await.unwrap();
+    // Whoever still goes by the first rules sees what was written.
+    assert!(!world.get("/a?utm=1").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_post_that_may_be_for_one_cookie_is_not_for_all() {
+    let key = KeyPolicy { cookies: Some(Select::None), ..KeyPolicy::default() };
+    let fields = &[("cache-control", "max-age=60"), ("content-location", "/me")];
+    for (cookie, stored) in [("sid=alice", false), ("", true)] {
+        let world = World::with_policy(
+            writable(200, fields),
+            CachePolicy { key: key.clone(), ..CachePolicy::default() },
+        );
+        let with = [("cookie", cookie)];
+        let lines = if cookie.is_empty() { &[][..] } else { &with[..] };
+        assert_eq!(world.ask(request("POST", "/me", lines)).await.outcome().stored, stored);
+        assert_eq!(world.get("/me").await.is_hit(), stored, "{cookie}");
+    }
+}

@@ -56,7 +56,8 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
         site: Arc::new(RwLock::new(Arc::new(site))),
         closing: watch::Sender::new(false),
     };
-    let edge = current(&server.site).edge().clone();
+    let site = Arc::clone(&server.site);
+    let edge = Arc::new(move || current(&site).edge().clone());
     let control = control::open(&control_args(&config), edge, config.tariff, server.closing.clone()).await?;
     let mut listeners = Vec::with_capacity(config.listeners.len());
     let mut lines = String::new();

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,7 +30,16 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .build()?;
 
     let closing = watch::Sender::new(false);
-    let control = control::open(&args.control, edge.clone(), tariff, closing.clone()).await?;
+    let control = control::open(
+        &args.control,
+        Arc::new({
+            let edge = edge.clone();
+            move || edge.clone()
+        }),
+        tariff,
+        closing.clone(),
+    )
+    .await?;
     let listener =
         TcpListener::bind(args.listen).await.map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr()?;

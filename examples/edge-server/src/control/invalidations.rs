@@ -36,7 +36,7 @@ pub(super) async fn make(State(control): Shared, request: Request) -> Result<Res
     let (receipt, is_new) = {
         // Nothing is left half done by a panic.
         let _making = control.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let invalidator = control.edge.invalidator();
+        let invalidator = (control.edge)().invalidator();
         match asked.reference.as_deref().and_then(|reference| invalidator.receipt_of(reference)) {
             Some(receipt) => (receipt, false),
             None => match invalidator.invalidate(invalidation) {
@@ -99,9 +99,8 @@ fn invalidation(asked: &InvalidationRequest) -> Result<Invalidation, Problem> {
         if let Some(at) = groups.iter().position(|group| !is_text(group, MAX_GROUP)) {
             return Err(Problem::at(&format!("groups[{at}]"), "is not 1 to 256 characters of ASCII"));
         }
-        // The scheme by which this server is reached, and so the only one in its keys.
-        let origin = format!("http://{host}");
-        parts.extend(each("groups", groups, |group| Invalidation::groups(&origin, [group]))?);
+        // Its listeners may speak TLS or not, and a group is one of its origin's, scheme included.
+        parts.extend(each("groups", groups, |group| Invalidation::host_groups(host, [group]))?);
     }
     if *all {
         parts.push(match host {
@@ -174,7 +173,7 @@ pub(super) async fn list(
         Some((_, number)) => number,
         None => None,
     };
-    let mut receipts = control.edge.invalidator().history();
+    let mut receipts = (control.edge)().invalidator().history();
     receipts.retain(|receipt| before.is_none_or(|before| number(&receipt.id()) < Some(before)));
     let next = if receipts.len() > limit { Some(receipts[limit - 1].id()) } else { None };
     receipts.truncate(limit);
@@ -204,7 +203,7 @@ pub(super) async fn one(
     if wait > MAX_WAIT {
         return Err(bad_query(&format!("wait: {wait} is over {MAX_WAIT} seconds")));
     }
-    let receipt = control.edge.invalidator().receipt(&id);
+    let receipt = (control.edge)().invalidator().receipt(&id);
     let receipt = receipt
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such invalidation, or no longer"))?;
     completed(&control, &receipt, Duration::from_secs(wait)).await;

@@ -35,15 +35,17 @@ const BODY_BYTES: usize = 64 * 1024;
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// What the control port knows.
-#[derive(Debug)]
 struct Control {
-    edge: Edge,
+    edge: CurrentEdge,
     tariff: Tariff,
     /// Whoever waits for an invalidation ends when the server does.
     closing: watch::Sender<bool>,
     /// One invalidation is made at a time, to tell a new one from a repeated one.
     making: Mutex<()>,
 }
+
+/// The edge under the rules of the moment.
+pub(crate) type CurrentEdge = Arc<dyn Fn() -> Edge + Send + Sync>;
 
 type Shared = axum::extract::State<Arc<Control>>;
 
@@ -54,7 +56,7 @@ type Shared = axum::extract::State<Arc<Control>>;
 /// What is wrong with the address or the token.
 pub(crate) async fn open(
     args: &ControlArgs,
-    edge: Edge,
+    edge: CurrentEdge,
     tariff: Tariff,
     closing: watch::Sender<bool>,
 ) -> Result<Option<(TcpListener, Router)>, String> {

@@ -16,7 +16,7 @@ use crate::api;
 
 /// GET /usage
 pub(super) async fn usage(State(control): Shared) -> Json<api::Usage> {
-    let usage = control.edge.invalidator().usage();
+    let usage = (control.edge)().invalidator().usage();
     let (year, month) = usage.month;
     Json(api::Usage {
         month: format!("{year:04}-{month:02}"),
@@ -30,7 +30,7 @@ pub(super) async fn usage(State(control): Shared) -> Json<api::Usage> {
 
 /// GET /stats
 pub(super) async fn stats(State(control): Shared) -> Json<api::Stats> {
-    let stats = control.edge.stats();
+    let stats = (control.edge)().stats();
     Json(api::Stats {
         requests: stats.requests,
         hits: stats.hits,
@@ -63,7 +63,7 @@ pub(super) async fn objects(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<api::Objects>, Problem> {
     let url = query(wanted)?.url;
-    let found = control.edge.objects(&url).await.map_err(|error| Problem::query("url", &error))?;
+    let found = (control.edge)().objects(&url).await.map_err(|error| Problem::query("url", &error))?;
     let objects: Vec<_> = found.iter().map(object).collect();
     Ok(Json(api::Objects { url, stored: !objects.is_empty(), objects }))
 }

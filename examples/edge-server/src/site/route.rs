@@ -45,10 +45,13 @@ impl Route {
     }
 
     /// The target as the origin has it. The key knows it as the viewer has it.
-    fn rewrite(&self, uri: &mut Uri) {
+    /// # Errors
+    ///
+    /// The target is too long with the prefix.
+    fn rewrite(&self, uri: &mut Uri) -> Result<(), BoxError> {
         let path = uri.path();
         if (self.strip_prefix.is_empty() && self.add_prefix.is_empty()) || !path.starts_with('/') {
-            return;
+            return Ok(());
         }
         let rest = match path.strip_prefix(self.strip_prefix.as_str()) {
             Some("") => "/",
@@ -57,9 +60,11 @@ impl Route {
         };
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let target = format!("{}{rest}{query}", self.add_prefix);
+        let target = target.parse()?;
         let mut parts = std::mem::take(uri).into_parts();
-        parts.path_and_query = Some(target.parse().expect("a prefix and parts of a target make one"));
+        parts.path_and_query = Some(target);
         *uri = Uri::from_parts(parts).expect("scheme and authority are as they were");
+        Ok(())
     }
 }
 
@@ -79,7 +84,9 @@ impl Service<Request<Upload>> for ToOrigin {
     fn call(&mut self, mut request: Request<Upload>) -> Self::Future {
         match request.extensions_mut().remove::<Arc<Route>>() {
             Some(route) => {
-                route.rewrite(request.uri_mut());
+                if let Err(error) = route.rewrite(request.uri_mut()) {
+                    return Box::pin(std::future::ready(Err(error)));
+                }
                 Box::pin(route.source.clone().oneshot(request))
             }
             None => Box::pin(std::future::ready(Err("the request has no route".into()))),
@@ -116,7 +123,7 @@ mod tests {
                 add_prefix: add.to_owned(),
             };
             let mut uri: Uri = asked.parse().unwrap();
-            route.rewrite(&mut uri);
+            route.rewrite(&mut uri).unwrap();
             assert_eq!(uri.to_string(), sent, "{strip} {add} {asked}");
         }
     }
