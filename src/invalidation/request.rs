@@ -160,8 +160,8 @@ impl Invalidation {
         let origins = origins(host, "/")?;
         let mut this = Self::new(Vec::new(), 0, 0);
         for group in groups {
-            let of = |key: &Box<[u8]>| Scope::Label(label::group(origin_part(key), group.as_ref()));
-            this.scopes.extend(origins.iter().map(of));
+            let of = |key: &[u8]| Scope::Label(label::group(origin_part(key), group.as_ref()));
+            this.scopes.extend(origins.iter().map(|key| of(key)));
             this.paths += 1;
         }
         Ok(this)
