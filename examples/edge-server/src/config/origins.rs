@@ -42,6 +42,7 @@ pub(crate) struct Upstream {
     pub(crate) connect_time: Duration,
     pub(crate) first_byte_time: Duration,
     pub(crate) between_bytes_time: Duration,
+    pub(crate) quiet_time: Duration,
 }
 
 /// A bucket of an S3-compatible store.
@@ -101,6 +102,7 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
     let http2 = section.flag("http2").unwrap_or(false);
     let connect_time = connect_time(section);
     let (first_byte_time, between_bytes_time) = answer_times(section);
+    let quiet_time = time(section, "quiet-time", Duration::from_secs(600));
     let (scheme, authority) = url?.value;
     Some(Upstream {
         scheme,
@@ -111,6 +113,7 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
         connect_time,
         first_byte_time,
         between_bytes_time,
+        quiet_time,
     })
 }
 
