@@ -36,7 +36,8 @@ pub struct GroupPolicy {
     ///
     /// One from 500 on counts as a failure of the member; a 404 or 403 speaks of the one thing that was asked for.
     pub statuses: Vec<StatusCode>,
-    /// How long a member may take to give the head of its answer, its connection and the wait for its readiness included.
+    /// How long a member may take to give the head of its answer, its connection and the wait for its readiness included;
+    /// and the first of the body, where the head says how long it is.
     /// Not for requests that go to the first member alone. `None`, by default, leaves it to the members' own time-outs.
     pub head_time: Option<Duration>,
     /// When a member is skipped.
@@ -65,9 +66,10 @@ impl Default for GroupPolicy {
 
 /// A service that asks the first of its members and, where that fails, the next.
 ///
-/// A member fails that gives an error, no head in time, or one of the [statuses](GroupPolicy::statuses). The head decides:
-/// what follows is passed on as it comes, and a body that breaks off cannot be taken over by another member. When all fail,
-/// the failure of the last is the answer.
+/// A member fails that gives an error, no head in time, or one of the [statuses](GroupPolicy::statuses). So does one whose
+/// body, of a length it has given, fails before it begins: such a head is held back until then. What follows is passed on as
+/// it comes, and a body that breaks off cannot be taken over by another member. When all fail, the failure of the last is the
+/// answer.
 ///
 /// Only GET, HEAD and OPTIONS without a body are sent to more than one member. Everything else goes to the first, whatever
 /// its state: the first is where writes belong, and nothing is written twice.
@@ -243,7 +245,7 @@ where
     async fn ask_first(&self, request: Request<B>) -> Answer {
         let seat = &self.members[0];
         let turn = Turn { index: 0, seat, ticket: seat.health.admit_anyway() };
-        self.ask(turn, request, 0, None).await
+        self.ask(turn, request, 0, None, false).await
     }
 
     async fn ask_in_turn(&self, request: Request<B>) -> Answer {
@@ -253,7 +255,7 @@ where
         loop {
             let after = turn.index + 1;
             let request = Request::from_parts(head.clone(), B::default());
-            let answer = self.ask(turn, request, failed, self.policy.head_time).await;
+            let answer = self.ask(turn, request, failed, self.policy.head_time, true).await;
             let is_good =
                 answer.as_ref().is_ok_and(|answer| !self.policy.statuses.contains(&answer.status()));
             if is_good {
@@ -291,10 +293,16 @@ where
         request: Request<B>,
         failed: usize,
         head_time: Option<Duration>,
+        may_fail_over: bool,
     ) -> Answer {
         let Turn { seat, mut ticket, .. } = turn;
         let name = &seat.member.name;
-        let exchange = seat.member.service.clone().oneshot(request);
+        let exchange = async {
+            let mut response = seat.member.service.clone().oneshot(request).await?;
+            let is_wanted = may_fail_over && !self.policy.statuses.contains(&response.status());
+            let first = if is_wanted { body::first(response.body_mut()).await? } else { None };
+            Ok((response, first))
+        };
         let answer = match head_time {
             None => exchange.await,
             Some(limit) => match timeout(limit, exchange).await {
@@ -305,8 +313,8 @@ where
                 }
             },
         };
-        let response = match answer {
-            Ok(response) => response,
+        let (response, first) = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 ticket.failed();
                 return Err(GroupError::member(name, error));
@@ -320,7 +328,7 @@ where
             ticket.answered();
             Some(ticket)
         };
-        let mut response = response.map(|body| GroupBody::new(body, ticket));
+        let mut response = response.map(|body| GroupBody::new(first, body, ticket));
         response.extensions_mut().insert(ServedBy { name: Arc::clone(name), failed });
         if let Some(field) = &seat.proxy_status {
             response.headers_mut().append(PROXY_STATUS, field.clone());
