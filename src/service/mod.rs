@@ -133,16 +133,14 @@ impl<S> Cache<S> {
             headers::strip_hop_by_hop(&mut parts.headers);
         }
         key::rewrite(&mut parts, &policy.key, policy.normalise);
-        let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
-            Ok(key) => key,
-            Err(no_key) => {
-                let outcome = match no_key {
-                    NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
-                    NoKey::Bypass => bypass,
-                };
-                return self.pass(Request::from_parts(parts, body), outcome);
-            }
-        };
+        let mut key = KeyBuf::default();
+        if let Err(no_key) = key.read(&parts, &facts, &policy.key, edge.https) {
+            let outcome = match no_key {
+                NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
+                NoKey::Bypass => bypass,
+            };
+            return self.pass(Request::from_parts(parts, body), outcome);
+        }
         let control = request_control(&parts, &facts, policy);
         let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
