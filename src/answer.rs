@@ -105,19 +105,14 @@ fn fields(
     outcome: &Outcome,
     now: Duration,
 ) -> HeaderMap {
-    let mut headers = head.headers.clone();
     let age = head.age(now).as_secs();
     let signature = head
         .last_signature
         .get(age, outcome, || Signature::spell(&edge.name, head.upstream_status.as_ref(), outcome, age));
+    let mut headers = head.signed(signature);
     if age == 0 && !outcome.is_hit() && !outcome.collapsed {
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
-    } else if let Some(value) = headers.get_mut(AGE) {
-        *value = signature.age;
-    }
-    if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = signature.status;
     }
     drop_targeted(&mut headers, policy);
     headers
