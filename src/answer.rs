@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
 use smallvec::SmallVec;
 
 use crate::body::{Body, Part, Source};
@@ -34,7 +34,9 @@ pub(crate) struct View<'a> {
     pub(crate) policy: &'a CachePolicy,
 }
 
-/// The response out of a head that may be shared and where its body comes from.
+/// The response out of a head that may be shared and where its body comes from. `spare` are extensions that nobody needs any
+/// more: their room is used again.
+#[allow(clippy::too_many_arguments, reason = "it puts together everything the walk has found out")]
 pub(crate) fn shared<R>(
     edge: &EdgeInner,
     head: &Head,
@@ -43,6 +45,7 @@ pub(crate) fn shared<R>(
     view: View<'_>,
     outcome: Outcome,
     now: Duration,
+    spare: Extensions,
 ) -> Response<Body<R>> {
     let mut headers = fields(edge, head, view.policy, &outcome, now);
     let facts = view.facts;
@@ -75,7 +78,7 @@ pub(crate) fn shared<R>(
     } else {
         (head.status, Body::whole(source, length))
     };
-    finish(status, headers, body, outcome)
+    finish(status, headers, body, outcome, spare)
 }
 
 /// A part of a response, straight from the fill that fetched it.
@@ -90,7 +93,8 @@ pub(crate) fn part<R>(
 ) -> Response<Body<R>> {
     let mut headers = fields(edge, head, policy, &outcome, now);
     single_range(&mut headers, &part.range, part.total);
-    finish(StatusCode::PARTIAL_CONTENT, headers, Body::run(source, part.range.clone()), outcome)
+    let body = Body::run(source, part.range.clone());
+    finish(StatusCode::PARTIAL_CONTENT, headers, body, outcome, Extensions::new())
 }
 
 /// The fields of a shared response, with `Age` and `Cache-Status` as they are now.
@@ -101,19 +105,14 @@ fn fields(
     outcome: &Outcome,
     now: Duration,
 ) -> HeaderMap {
-    let mut headers = head.headers.clone();
     let age = head.age(now).as_secs();
     let signature = head
         .last_signature
         .get(age, outcome, || Signature::spell(&edge.name, head.upstream_status.as_ref(), outcome, age));
+    let mut headers = head.signed(signature);
     if age == 0 && !outcome.is_hit() && !outcome.collapsed {
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
-    } else if let Some(value) = headers.get_mut(AGE) {
-        *value = signature.age;
-    }
-    if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = signature.status;
     }
     drop_targeted(&mut headers, policy);
     headers
@@ -216,14 +215,24 @@ pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -
         StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
         _ => "502: the origin gave no answer\n",
     };
-    finish(code, headers, Body::full(Bytes::from_static(text.as_bytes())), outcome)
+    let body = Body::full(Bytes::from_static(text.as_bytes()));
+    finish(code, headers, body, outcome, Extensions::new())
 }
 
-fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Outcome) -> Response<Body<R>> {
+fn finish<R>(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body<R>,
+    outcome: Outcome,
+    mut spare: Extensions,
+) -> Response<Body<R>> {
+    // What a request brought is no business of its answer.
+    spare.clear();
+    spare.insert(outcome);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    response.extensions_mut().insert(outcome);
+    *response.extensions_mut() = spare;
     response
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Extensions, Method, Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
 use self::miss::Miss;
@@ -133,16 +133,14 @@ impl<S> Cache<S> {
             headers::strip_hop_by_hop(&mut parts.headers);
         }
         key::rewrite(&mut parts, &policy.key, policy.normalise);
-        let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
-            Ok(key) => key,
-            Err(no_key) => {
-                let outcome = match no_key {
-                    NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
-                    NoKey::Bypass => bypass,
-                };
-                return self.pass(Request::from_parts(parts, body), outcome);
-            }
-        };
+        let mut key = KeyBuf::default();
+        if let Err(no_key) = key.read(&parts, &facts, &policy.key, edge.https) {
+            let outcome = match no_key {
+                NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
+                NoKey::Bypass => bypass,
+            };
+            return self.pass(Request::from_parts(parts, body), outcome);
+        }
         let control = request_control(&parts, &facts, policy);
         let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
@@ -150,14 +148,14 @@ impl<S> Cache<S> {
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);
+                // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
+                let refreshes = matches!(use_, Use::Stale { refresh: true, .. }) && !control.no_store;
+                let spare = if refreshes { Extensions::new() } else { std::mem::take(&mut parts.extensions) };
                 let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.total());
-                let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
-                // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
-                if let Use::Stale { refresh: true, .. } = use_
-                    && !control.no_store
-                {
+                let response = answer::shared(edge, &stored.head, source, length, view, outcome, now, spare);
+                if refreshes {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, IF_MODIFIED_SINCE};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, View};
@@ -192,7 +192,8 @@ impl Reader {
     ) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
+        let source = Source::Fill(participant);
+        answer::shared(&self.edge, head, source, length, self.view(), outcome, now, Extensions::new())
     }
 
     pub(super) fn answer_part<R>(
@@ -212,7 +213,7 @@ impl Reader {
         let now = self.edge.clock.elapsed();
         let source = Source::Stored(Arc::clone(stored));
         let length = Some(stored.total());
-        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
+        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now, Extensions::new())
     }
 
     pub(super) fn answer_own<R: http_body::Body>(
