@@ -76,6 +76,7 @@
 mod answer;
 mod body;
 mod clock;
+pub mod distribution;
 mod edge;
 mod error;
 mod fill;

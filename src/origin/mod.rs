@@ -9,7 +9,6 @@ mod group;
 pub mod object_store;
 #[cfg(feature = "upstream")]
 pub mod upstream;
-#[cfg(feature = "upstream")]
 mod viewer;
 
 pub use self::group::{
@@ -19,4 +18,5 @@ pub use self::group::{
 #[cfg(feature = "object-store")]
 pub use self::object_store::ObjectStore;
 #[cfg(feature = "upstream")]
-pub use self::{upstream::Upstream, viewer::Viewer};
+pub use self::upstream::Upstream;
+pub use self::viewer::Viewer;
