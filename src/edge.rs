@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use crate::clock::{Clock, SystemClock};
+use crate::contact::Contact;
 use crate::error::ConfigError;
 use crate::fill::Registry;
 use crate::glob::Glob;
@@ -56,6 +57,7 @@ pub(crate) struct State {
     pub(crate) log: Arc<Log>,
     pub(crate) ledger: Ledger,
     pub(crate) sweeper: sweep::Sweeper,
+    pub(crate) contact: Contact,
     pub(crate) counters: Counters,
     pub(crate) hasher: foldhash::quality::RandomState,
     capacity: u64,
@@ -329,6 +331,7 @@ impl EdgeBuilder {
             log,
             ledger: Ledger::new(self.tariff),
             sweeper: sweep::Sweeper::default(),
+            contact: Contact::default(),
             counters: Counters::default(),
             hasher: foldhash::quality::RandomState::default(),
             capacity: self.capacity,
