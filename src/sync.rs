@@ -43,6 +43,7 @@ impl<T> Mutex<T> {
 pub(crate) struct RwLock<T>(primitive::RwLock<T>);
 
 impl<T> RwLock<T> {
+    #[cfg(feature = "maxmind")]
     pub(crate) fn new(value: T) -> Self {
         Self(primitive::RwLock::new(value))
     }

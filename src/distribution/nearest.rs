@@ -74,6 +74,12 @@ fn squares([xs, ys, zs]: &Block, [x, y, z]: [f64; 3]) -> [f64; LANES] {
     })
 }
 
+impl<T> Default for Nearest<T> {
+    fn default() -> Self {
+        Self::from_iter([])
+    }
+}
+
 impl<T> FromIterator<(Coordinates, T)> for Nearest<T> {
     fn from_iter<I: IntoIterator<Item = (Coordinates, T)>>(places: I) -> Self {
         let (at, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();

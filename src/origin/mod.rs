@@ -11,6 +11,7 @@ pub mod object_store;
 pub mod upstream;
 mod viewer;
 
+pub(crate) use self::group::{BoxBody, Common, Order};
 pub use self::group::{
     Group, GroupBody, GroupError, GroupFuture, GroupPolicy, HealthPolicy, Member, MemberState, MemberStatus,
     ServedBy,
