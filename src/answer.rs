@@ -17,8 +17,9 @@ use crate::body::{Body, Part, Source};
 use crate::edge::EdgeInner;
 use crate::fill;
 use crate::hints::CacheHints;
+use crate::invalidation::label;
 use crate::outcome::Outcome;
-use crate::policy::CachePolicy;
+use crate::policy::{CachePolicy, TagSeparator};
 use crate::request::Facts;
 use crate::semantics::preconditions::{self, Verdict};
 use crate::semantics::range::{self, Selection};
@@ -114,8 +115,27 @@ fn fields(
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
     }
-    drop_targeted(&mut headers, policy);
+    if edge.for_edges {
+        tag(&mut headers, head, policy);
+    } else {
+        drop_targeted(&mut headers, policy);
+    }
     headers
+}
+
+/// Another edge is to know the tags by which what it stores is cleared.
+fn tag(headers: &mut HeaderMap, head: &Head, policy: &CachePolicy) {
+    let tags = head.labels.iter().filter(|label| label::is_tag(label)).map(|label| label::tag_name(label));
+    let fields = &policy.tags.0;
+    let commas = fields.iter().find(|field| field.separator == TagSeparator::Comma);
+    for tag in tags {
+        // A tag between commas may have white space in it.
+        if let Some(field) = commas.or(fields.first())
+            && let Ok(tag) = HeaderValue::try_from(tag)
+        {
+            headers.append(field.name.clone(), tag);
+        }
+    }
 }
 
 /// The origin's response, for the one who asked. `reduced` says that conditions and range were left out of the request, so
@@ -186,9 +206,11 @@ pub(crate) fn flowing<R>(
 
 /// Says in the origin's response what the edge did.
 fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<R>>, outcome: Outcome) {
-    drop_targeted(response.headers_mut(), policy);
-    for field in &policy.tags.0 {
-        response.headers_mut().remove(&field.name);
+    if !edge.for_edges {
+        drop_targeted(response.headers_mut(), policy);
+        for field in &policy.tags.0 {
+            response.headers_mut().remove(&field.name);
+        }
     }
     response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
     response.extensions_mut().remove::<CacheHints>();

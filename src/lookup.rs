@@ -87,6 +87,10 @@ impl EdgeInner {
             Reuse::Stale(StaleUse::WhileRevalidate) if !stored.is_whole() => {
                 Reuse::Validate(ForwardReason::Stale)
             }
+            // Another edge would take it for fresh: its age does not tell.
+            Reuse::Stale(_) if self.for_edges && stored.stamp.stale_since().is_some() => {
+                Reuse::Validate(ForwardReason::Stale)
+            }
             reuse => reuse,
         };
         let use_ = match reuse {
@@ -128,6 +132,7 @@ impl EdgeInner {
         let head = &stored.head;
         let statuses = &query.policy.stale.error_statuses;
         self.log.is_current(stored.subject(query.key.as_bytes()))
+            && !(self.for_edges && stored.stamp.stale_since().is_some())
             && reuse::stands_in(&head.terms, stored.age(now), query.control, failure, statuses)
     }
 }

@@ -78,6 +78,8 @@ pub enum Detail {
     MaxStale,
     /// The request wanted a stored response or none (RFC 9111 §5.2.1.7).
     OnlyIfCached,
+    /// Another edge asked, which had come further in the log of invalidations.
+    Behind,
 }
 
 impl Outcome {
@@ -152,6 +154,7 @@ impl Detail {
             Self::StaleIfError => "stale-if-error",
             Self::MaxStale => "max-stale",
             Self::OnlyIfCached => "only-if-cached",
+            Self::Behind => "behind",
         }
     }
 }

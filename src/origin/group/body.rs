@@ -12,7 +12,7 @@ use tower::BoxError;
 
 use super::health::Ticket;
 
-pub(super) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+pub(crate) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 /// The body of a member's answer, as it comes. How it ends tells the group how the member is.
 pub struct GroupBody {
@@ -102,14 +102,14 @@ impl fmt::Debug for GroupBody {
 
 pin_project! {
     /// A body with the types that all members' bodies share.
-    pub(super) struct Common<R> {
+    pub(crate) struct Common<R> {
         #[pin]
         body: R,
     }
 }
 
 impl<R> Common<R> {
-    pub(super) fn boxed(body: R) -> BoxBody
+    pub(crate) fn boxed(body: R) -> BoxBody
     where
         R: Body + Send + 'static,
         R::Error: Into<BoxError>,
