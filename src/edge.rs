@@ -284,6 +284,12 @@ impl EdgeBuilder {
         self
     }
 
+    /// Adds several, such as those of a [`preset`](crate::preset).
+    pub fn behaviors(mut self, behaviors: impl IntoIterator<Item = Behavior>) -> Self {
+        self.behaviors.extend(behaviors);
+        self
+    }
+
     /// What invalidations cost, and how many there may be.
     pub fn tariff(mut self, tariff: Tariff) -> Self {
         self.tariff = tariff;

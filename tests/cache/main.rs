@@ -11,6 +11,7 @@ mod hints;
 mod informational;
 mod invalidation;
 mod keyed;
+mod live;
 mod newest;
 mod normal;
 mod objects;
