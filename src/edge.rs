@@ -19,6 +19,7 @@ use crate::observe::{Counters, Stats};
 use crate::policy::{Behavior, CachePolicy};
 use crate::request;
 use crate::store::{MemoryStore, Memos};
+use crate::sync::atomic::AtomicUsize;
 
 /// One cache and all it remembers. Cheap to clone; every clone, and every layer made from one, shares the state.
 ///
@@ -62,6 +63,8 @@ pub(crate) struct State {
     /// The largest object the store was made for.
     largest: u64,
     pub(crate) max_in_flight: u64,
+    /// Fills that run ahead of viewers.
+    pub(crate) ahead: Arc<AtomicUsize>,
 }
 
 impl EdgeInner {
@@ -340,6 +343,7 @@ impl EdgeBuilder {
             capacity: self.capacity,
             largest: rules.largest,
             max_in_flight: self.capacity / IN_FLIGHT_SHARE,
+            ahead: Arc::default(),
         };
         let state = Arc::new(state);
         Ok(Edge(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))

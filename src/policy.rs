@@ -14,12 +14,14 @@
 //! assert_eq!(policy.limits.variants, 8);
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::HeaderName;
 
 use crate::key::KeyPolicy;
+use crate::prefetch::Prefetch;
 
 /// How one kind of object is cached. The first matching [`Behavior`] decides which policy applies.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,8 @@ pub struct CachePolicy {
     pub authorization: Authorization,
     /// What becomes of what viewers write.
     pub writes: Writes,
+    /// What is fetched ahead of viewers. Nothing by default.
+    pub prefetch: Option<Arc<dyn Prefetch>>,
     /// Bounds on what one request or one object may cost.
     pub limits: Limits,
 }

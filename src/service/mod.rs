@@ -2,7 +2,9 @@
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
 //! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`] (with its [`replacement`]).
+//! What is fetched [`ahead`] of viewers follows from an answer and is no part of it.
 
+mod ahead;
 mod miss;
 mod reader;
 mod replacement;
@@ -15,6 +17,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
+use self::ahead::Ahead;
 use self::miss::Miss;
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
@@ -143,6 +146,7 @@ impl<S> Cache<S> {
                 return self.pass(Request::from_parts(parts, body), outcome);
             }
         };
+        let body = RequestBody::viewer(body);
         let control = request_control(&parts, &facts, policy);
         let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
@@ -154,6 +158,9 @@ impl<S> Cache<S> {
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
+                if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
+                    Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
+                }
                 // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
                 if let Use::Stale { refresh: true, .. } = use_
                     && !control.no_store

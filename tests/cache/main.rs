@@ -17,6 +17,7 @@ mod normal;
 mod objects;
 mod panics;
 mod parts;
+mod prefetch;
 mod purge;
 mod reconfigured;
 mod refusals;

@@ -73,6 +73,8 @@ fn policy(section: &Section<'_>) -> CachePolicy {
         writes: section
             .word("writes", &[("around", Writes::Around), ("through", Writes::Through)])
             .unwrap_or_default(),
+        // What is fetched ahead is for a behavior to say, which knows its paths.
+        prefetch: None,
         limits: limits(&section.section("limits")),
     }
 }
