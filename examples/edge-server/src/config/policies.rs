@@ -73,7 +73,7 @@ fn policy(section: &Section<'_>) -> CachePolicy {
         writes: section
             .word("writes", &[("around", Writes::Around), ("through", Writes::Through)])
             .unwrap_or_default(),
-        // What is fetched ahead is for a behavior to say, which knows its paths.
+        // A behavior says it.
         prefetch: None,
         limits: limits(&section.section("limits")),
     }
