@@ -112,6 +112,8 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("https = true", "8:9: https: expected a string, found boolean"),
         ("methods = \"GET\"", "8:11: methods: expected a list of strings, found string"),
         ("methods = [\"GET\", \"CONNECT\"]", "8:19: methods: \"CONNECT\": CONNECT is for forward proxies"),
+        ("preset = \"hsl\"", "8:10: preset: \"hsl\": did you mean \"hls\"?"),
+        ("prefetch = 17", "8:12: prefetch: not from 1 to 16"),
         ("policy = \"x\"", "8:10: policy: \"x\": there is no policy \"x\""),
         ("strip-prefix = \"/a\"", "8:16: strip-prefix: not every path of \"*\" begins with it"),
         (
