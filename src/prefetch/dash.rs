@@ -224,16 +224,13 @@ impl Reading {
     /// Numbers and times of segments of one length.
     fn numbered(&self, template: &Template) -> Vec<(u64, u64)> {
         let Some(duration) = template.duration.filter(|duration| *duration > 0) else { return Vec::new() };
-        let whole = |time: Duration| {
-            u64::try_from(time.as_millis() * u128::from(template.timescale) / 1000).unwrap_or(u64::MAX)
-        };
         let (first, count) = if self.manifest.live {
             // A segment is there when its end has come.
             let Some(elapsed) = self.elapsed() else { return Vec::new() };
-            let there = whole(elapsed) / duration;
+            let there = template.units(elapsed) / duration;
             (there.saturating_sub(MOST_LIVE), there.min(MOST_LIVE))
         } else {
-            (0, self.period.map_or(0, |period| whole(period).div_ceil(duration)).min(MOST))
+            (0, self.period.map_or(0, |period| template.units(period).div_ceil(duration)).min(MOST))
         };
         (first..first + count)
             .map(|n| (template.start_number.saturating_add(n), n.saturating_mul(duration)))
@@ -244,8 +241,7 @@ impl Reading {
     fn timed(&self, template: &Template) -> Vec<(u64, u64)> {
         let (mut segments, mut time) = (Vec::new(), 0_u64);
         let period = if self.manifest.live { self.elapsed() } else { self.period };
-        let scale = u128::from(template.timescale);
-        let end = period.map(|period| u64::try_from(period.as_millis() * scale / 1000).unwrap_or(u64::MAX));
+        let end = period.map(|period| template.units(period));
         for (index, run) in template.timeline.iter().enumerate() {
             time = run.at.unwrap_or(time);
             let until = template.timeline.get(index + 1).and_then(|next| next.at).or(end);
@@ -265,7 +261,15 @@ impl Reading {
 
     /// Since the period began, of a live presentation.
     fn elapsed(&self) -> Option<Duration> {
-        self.now.duration_since(self.available? + self.start).ok()
+        self.now.duration_since(self.available?.checked_add(self.start)?).ok()
+    }
+}
+
+impl Template {
+    /// A time in units of the timescale.
+    fn units(&self, time: Duration) -> u64 {
+        let units = time.as_millis().saturating_mul(u128::from(self.timescale)) / 1000;
+        u64::try_from(units).unwrap_or(u64::MAX)
     }
 }
 
@@ -391,6 +395,30 @@ mod tests {
         assert!(with(r#"<S d="1" r="99999999999"/>"#, "$Time$").len() <= MOST as usize + 1);
         for media in ["$Unknown$", "$Number%d.m4s", "$Number%x$", "$Number%099d$"] {
             assert!(with(timeline, media).is_empty(), "{media}");
+        }
+    }
+
+    #[test]
+    fn numbers_without_measure_lead_nowhere() {
+        let (most, long) = (u64::MAX.to_string(), "10000000000000000000".to_owned());
+        for kind in ["static", "dynamic"] {
+            for (length, start, scale, first) in
+                [(&long, "0", "1", &most), (&long, &long, &most, &most), (&long, "0", &most, &most)]
+            {
+                for timeline in [
+                    "",
+                    "<SegmentTimeline><S d='1' r='-1'/><S t='MOST' d='MOST' r='MOST'/></SegmentTimeline>",
+                ] {
+                    let description = format!(
+                        "<MPD type='{kind}' availabilityStartTime='1970-01-01T00:00:00Z' mediaPresentationDuration='PT{length}S'>\
+                        <Period start='PT{start}S'><AdaptationSet><SegmentTemplate timescale='{scale}' duration='1' \
+                        startNumber='{first}' media='$Number$'>{timeline}</SegmentTemplate><Representation id='v'/>\
+                        </AdaptationSet></Period></MPD>"
+                    );
+                    let (_, tracks) = paths(&description.replace("MOST", &most), 1_767_225_600);
+                    assert!(tracks.iter().all(|track| track.len() <= 2 * MOST as usize + 2), "{description}");
+                }
+            }
         }
     }
 
