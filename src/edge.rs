@@ -20,6 +20,7 @@ use crate::observe::{Counters, Stats};
 use crate::policy::{Behavior, CachePolicy};
 use crate::request;
 use crate::store::{MemoryStore, Memos};
+use crate::sync::atomic::AtomicUsize;
 
 /// One cache and all it remembers. Cheap to clone; every clone, and every layer made from one, shares the state.
 ///
@@ -66,6 +67,8 @@ pub(crate) struct State {
     /// The largest object the store was made for.
     largest: u64,
     pub(crate) max_in_flight: u64,
+    /// Fills that run ahead of viewers.
+    pub(crate) ahead: Arc<AtomicUsize>,
 }
 
 impl EdgeInner {
@@ -300,6 +303,12 @@ impl EdgeBuilder {
         self
     }
 
+    /// Adds several, such as those of a [`preset`](crate::preset).
+    pub fn behaviors(mut self, behaviors: impl IntoIterator<Item = Behavior>) -> Self {
+        self.behaviors.extend(behaviors);
+        self
+    }
+
     /// What invalidations cost, and how many there may be.
     pub fn tariff(mut self, tariff: Tariff) -> Self {
         self.tariff = tariff;
@@ -351,6 +360,7 @@ impl EdgeBuilder {
             capacity: self.capacity,
             largest: rules.largest,
             max_in_flight: self.capacity / IN_FLIGHT_SHARE,
+            ahead: Arc::default(),
         };
         Ok(Edge::of(rules, Arc::new(state)))
     }

@@ -54,6 +54,8 @@
 //! | the cache, its configuration, its figures | [`Edge`], [`EdgeBuilder`], [`Stats`] |
 //! | in front of a service | [`CacheLayer`], [`Cache`], [`RequestBody`], [`ResponseFuture`], [`Body`] |
 //! | what is kept, and how long | [`CachePolicy`] and its parts, [`Behavior`] for patterns of paths |
+//! | ready-made policies for live and on-demand video | [`preset`] |
+//! | what is fetched before anybody asks for it | [`prefetch`] |
 //! | what a handler says of its answer | [`CacheHints`] |
 //! | what makes two requests the same | [`KeyPolicy`], [`Select`], [`CustomKey`] |
 //! | what is stored for a URL | [`Edge::objects`], [`StoredObject`] |
@@ -95,6 +97,8 @@ mod observe;
 pub mod origin;
 mod outcome;
 mod policy;
+pub mod prefetch;
+pub mod preset;
 #[cfg(all(test, shuttle))]
 mod race;
 mod request;

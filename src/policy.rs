@@ -14,12 +14,14 @@
 //! assert_eq!(policy.limits.variants, 8);
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::HeaderName;
 
 use crate::key::KeyPolicy;
+use crate::prefetch::Prefetch;
 
 /// How one kind of object is cached. The first matching [`Behavior`] decides which policy applies.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,9 @@ pub struct CachePolicy {
     /// Lifetimes for answers without a lifetime of their own, by exact status: how long a 404 or a
     /// 503 is remembered. The lifetime an answer carries wins if it is longer. Empty by default.
     pub error_ttl: Vec<(StatusCode, Duration)>,
+    /// The longest lifetimes by exact status, whatever an answer says of itself. Past it, such an answer is not used for
+    /// anything: neither while it is being refreshed nor in place of an error. Empty by default.
+    pub error_ttl_max: Vec<(StatusCode, Duration)>,
     /// Lifetimes guessed from `Last-Modified` when nothing else says (RFC 9111 §4.2.2).
     pub heuristic: Heuristic,
     /// When an object past its lifetime may still be served.
@@ -50,6 +55,8 @@ pub struct CachePolicy {
     pub authorization: Authorization,
     /// What becomes of what viewers write.
     pub writes: Writes,
+    /// What is fetched ahead of viewers. Nothing by default.
+    pub prefetch: Option<Arc<dyn Prefetch>>,
     /// Bounds on what one request or one object may cost.
     pub limits: Limits,
 }

@@ -7,6 +7,7 @@ pub mod dates;
 pub mod directives;
 pub mod keys;
 pub mod locations;
+pub mod manifests;
 pub mod ranges;
 pub mod tags;
 pub mod targeted;
@@ -18,11 +19,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     ("dates", dates::run),
     ("directives", directives::run),
     ("keys", keys::run),
     ("locations", locations::run),
+    ("manifests", manifests::run),
     ("ranges", ranges::run),
     ("tags", tags::run),
     ("targeted", targeted::run),

@@ -20,4 +20,4 @@ pub(crate) use self::copy::Copy;
 pub(crate) use self::recorder::{Part, Recorder, would_store};
 pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};
-pub(crate) use self::task::{Exchange, LeaderAnswer, spawn};
+pub(crate) use self::task::{After, Exchange, LeaderAnswer, spawn};

@@ -47,9 +47,13 @@ pub(crate) enum LeaderAnswer<R, E> {
     Panicked(Box<dyn Any + Send>),
 }
 
+/// What is done when an exchange has ended, and what came of it is stored.
+pub(crate) type After = Option<Box<dyn FnOnce() + Send>>;
+
 /// Starts the exchange.
 pub(crate) fn spawn<S, B, R>(
     exchange: Exchange<S, B>,
+    after: After,
     runtime: &tokio::runtime::Handle,
 ) -> oneshot::Receiver<LeaderAnswer<R, S::Error>>
 where
@@ -62,7 +66,12 @@ where
     R::Error: Into<BoxError>,
 {
     let (tell, told) = oneshot::channel();
-    runtime.spawn(exchange.run(tell));
+    runtime.spawn(async move {
+        exchange.run(tell).await;
+        if let Some(after) = after {
+            after();
+        }
+    });
     told
 }
 

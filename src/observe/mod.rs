@@ -31,6 +31,8 @@ pub struct Stats {
     pub refreshed: u64,
     /// Answers that could not be stored.
     pub not_stored: u64,
+    /// Fetched ahead of viewers.
+    pub prefetched: u64,
     /// Bodies that ended before their end.
     pub failed_bodies: u64,
     /// Invalidations, those by writes included.
@@ -59,6 +61,7 @@ impl std::ops::AddAssign for Stats {
             stored,
             refreshed,
             not_stored,
+            prefetched,
             failed_bodies,
             invalidations,
             objects,
@@ -77,6 +80,7 @@ impl std::ops::AddAssign for Stats {
             (&mut self.stored, stored),
             (&mut self.refreshed, refreshed),
             (&mut self.not_stored, not_stored),
+            (&mut self.prefetched, prefetched),
             (&mut self.failed_bodies, failed_bodies),
             (&mut self.invalidations, invalidations),
             (&mut self.objects, objects),
@@ -98,6 +102,7 @@ pub(crate) struct Counters {
     stored: AtomicU64,
     refreshed: AtomicU64,
     not_stored: AtomicU64,
+    prefetched: AtomicU64,
     failed_bodies: AtomicU64,
     invalidations: AtomicU64,
 }
@@ -165,6 +170,10 @@ impl Counters {
         add(&self.not_stored);
     }
 
+    pub(crate) fn prefetched(&self) {
+        add(&self.prefetched);
+    }
+
     pub(crate) fn body_failed(&self) {
         add(&self.failed_bodies);
     }
@@ -179,6 +188,7 @@ impl Counters {
             stored: read(&self.stored),
             refreshed: read(&self.refreshed),
             not_stored: read(&self.not_stored),
+            prefetched: read(&self.prefetched),
             failed_bodies: read(&self.failed_bodies),
             invalidations: read(&self.invalidations),
             ..Stats::default()

@@ -80,7 +80,8 @@ pub fn terms(
     let date = headers.get(DATE).and_then(parse_date).unwrap_or(received.at);
     let (lifetime, source) = lifetime(status, headers, control, policy, date);
     let no_cache = control.no_cache == Some(Fields::All) && source != Source::Override;
-    let forbidden = no_cache || control.must_revalidate || control.proxy_revalidate;
+    let is_capped = longest_error(status, policy).is_some();
+    let forbidden = no_cache || control.must_revalidate || control.proxy_revalidate || is_capped;
 
     // RFC 9111 §5.2.2.10: s-maxage implies proxy-revalidate. A window the same response names is the more exact
     // statement and holds all the same; the policy's windows do not. Nor do they hold for an error answer, which
@@ -159,7 +160,13 @@ fn lifetime(
         Some(&(_, remembered)) if remembered > lifetime => (remembered, Source::Policy),
         _ => (lifetime, source),
     };
-    (lifetime.min(ttl.max), source)
+    let longest = longest_error(status, policy).unwrap_or(ttl.max).min(ttl.max);
+    (lifetime.min(longest), source)
+}
+
+/// The bound that the policy sets for answers of this status.
+fn longest_error(status: StatusCode, policy: &CachePolicy) -> Option<Duration> {
+    policy.error_ttl_max.iter().find(|(of, _)| *of == status).map(|&(_, longest)| longest)
 }
 
 /// `freshness_lifetime` of RFC 9111 §4.2.1, as the origin states it.
@@ -323,6 +330,34 @@ mod tests {
         }
         let off = CachePolicy { heuristic: Heuristic { percent: 0, max: HOUR }, ..CachePolicy::default() };
         assert_eq!(lifetime_under(&off, 200, &[hour_ago]), (0, Source::None));
+    }
+
+    #[test]
+    fn an_error_is_remembered_no_longer_than_the_policy_lets_it() {
+        let second = Duration::from_secs(1);
+        let policy = CachePolicy {
+            error_ttl: vec![(StatusCode::NOT_FOUND, HOUR)],
+            error_ttl_max: vec![(StatusCode::NOT_FOUND, second)],
+            stale: Stale { while_revalidate: MINUTE, if_error: MINUTE, ..Stale::default() },
+            ..CachePolicy::default()
+        };
+        for lines in [
+            &[][..],
+            &[("cache-control", "max-age=60")],
+            &[("cache-control", "max-age=60, stale-while-revalidate=60, stale-if-error=60")],
+            &[("expires", "Fri, 31 Dec 9999 23:59:59 GMT")],
+        ] {
+            let found = with(404, lines, &policy, at_once());
+            assert_eq!(found.lifetime, second, "{lines:?}");
+            assert_eq!((found.while_revalidate, found.if_error, found.if_disconnected), Default::default());
+            assert!(found.stale_forbidden);
+        }
+        // Another status has its own.
+        assert_eq!(lifetime_under(&policy, 410, &[("cache-control", "max-age=60")]).0, 60);
+        assert_eq!(
+            with(200, &[("cache-control", "max-age=60")], &policy, at_once()).while_revalidate,
+            MINUTE
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub fn also_invalidated(target: &Uri, response: &HeaderMap) -> Vec<Uri> {
 
 /// Resolves a reference (RFC 3986 §5.2.2) that stays within the origin of `base`. The result spells the origin as
 /// `base` does, and has no fragment.
-fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
+pub(crate) fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.split_once('#').map_or(reference, |(uri, _fragment)| uri);
     let (path, query) = if reference.starts_with("//") {
         path_within(base, &format!("{}:{reference}", base.scheme_str()?))?

@@ -9,11 +9,12 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
 use tower::{BoxError, Service, ServiceExt};
 
+use super::ahead::Ahead;
 use super::reader::{Reader, Waited};
 use crate::body::Body;
 use crate::contact::Trust;
 use crate::edge::EdgeInner;
-use crate::fill::{Answer, Exchange, Lead, LeaderAnswer, Recorder, Turn, Wish, spawn};
+use crate::fill::{After, Answer, Exchange, Lead, LeaderAnswer, Recorder, Turn, Wish, spawn};
 use crate::invalidation::sweep;
 use crate::key::{self, KeyBuf};
 use crate::lookup::{Ask, Use};
@@ -30,8 +31,10 @@ use crate::upload::RequestBody;
 pub(super) struct Miss<S, B> {
     origin: S,
     parts: Parts,
-    body: B,
+    body: RequestBody<B>,
     reader: Reader,
+    /// What is done when the origin has been asked.
+    after: After,
 }
 
 impl<S, B> Miss<S, B> {
@@ -42,7 +45,7 @@ impl<S, B> Miss<S, B> {
         key: KeyBuf,
         origin: S,
         mut parts: Parts,
-        body: B,
+        body: RequestBody<B>,
         facts: Facts,
         control: RequestCacheControl,
     ) -> Self {
@@ -60,7 +63,7 @@ impl<S, B> Miss<S, B> {
             others: Vec::new(),
             ranged: false,
         };
-        Self { origin, parts, body, reader }
+        Self { origin, parts, body, reader, after: None }
     }
 }
 
@@ -131,14 +134,35 @@ where
         };
         let vary = Some(stored.head.vary.clone());
         self.reader.take(Ask { stored: Some(stored), ..Ask::about_nothing(ForwardReason::Stale, vary) });
+        self.after = Ahead::of(&self.reader, &self.origin, &self.parts).map(Ahead::after_fill);
+        self.in_background(&runtime);
+    }
+
+    /// Asks the origin for what nobody waits for, if that is worth while, and says whether it does.
+    pub(super) fn ahead(mut self, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
+        self.reader.take(ask);
+        let reader = &self.reader;
+        let now = reader.edge.clock.elapsed();
+        let is_shareable = reader.reason != ForwardReason::Bypass
+            && reader.edge.memos.look(&reader.fill_key, now, &reader.edge.log).is_none();
+        self.after = Some(Box::new(after));
+        is_shareable && Handle::try_current().is_ok_and(|runtime| self.in_background(&runtime))
+    }
+
+    /// Leads a fill without waiting for it, if there is none.
+    fn in_background(mut self, runtime: &Handle) -> bool {
         let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             match self.reader.look_again() {
                 Some(stored) => lead.found(stored),
                 // The origin's answer is for the store alone.
-                None => drop(self.exchange(lead, &runtime)),
+                None => {
+                    drop(self.exchange(lead, runtime));
+                    return true;
+                }
             }
         }
+        false
     }
 
     /// Asks the origin, for everyone who wants this key.
@@ -151,7 +175,8 @@ where
         self.ask_origin(lead, runtime).await
     }
 
-    async fn ask_origin(self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+    async fn ask_origin(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+        self.after = Ahead::of(&self.reader, &self.origin, &self.parts).map(Ahead::after_fill);
         let participant = lead.participate();
         let (told, reader) = self.exchange(lead, runtime);
         let outcome = Outcome::forward(reader.reason);
@@ -204,7 +229,7 @@ where
         lead: Lead,
         runtime: &Handle,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
-        let Self { origin, mut parts, reader, .. } = self;
+        let Self { origin, mut parts, reader, after, .. } = self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         key::spell_authority(&mut parts, &reader.key);
@@ -221,7 +246,7 @@ where
         // What the viewer sends is none of everyone's business.
         let request = Request::from_parts(parts, RequestBody::empty());
         let exchange = Exchange { recorder, origin, request };
-        (spawn(exchange, runtime), reader)
+        (spawn(exchange, after, runtime), reader)
     }
 
     /// A range of something too large to be stored whole: that part is fetched, and stored as what it is.
@@ -270,7 +295,7 @@ where
         detail: Option<Detail>,
         reduced: Option<Option<Recorder>>,
     ) -> Result<Response<Body<R>>, S::Error> {
-        let Self { origin, mut parts, body, reader } = self;
+        let Self { origin, mut parts, body, reader, .. } = self;
         parts.headers = reader.headers.clone();
         if reduced.is_some() {
             headers::prepare_fill(&mut parts.headers);
@@ -279,7 +304,7 @@ where
         normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         let asked = reader.edge.clock.elapsed();
-        match origin.oneshot(Request::from_parts(parts, RequestBody::viewer(body))).await {
+        match origin.oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
                     return Ok(stale);

@@ -2,7 +2,9 @@
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
 //! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`] (with its [`replacement`]).
+//! What is fetched [`ahead`] of viewers follows from an answer and is no part of it.
 
+mod ahead;
 mod miss;
 mod reader;
 mod replacement;
@@ -15,6 +17,7 @@ use http::request::Parts;
 use http::{Extensions, Method, Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
+use self::ahead::Ahead;
 use self::miss::Miss;
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
@@ -147,6 +150,7 @@ impl<S> Cache<S> {
             };
             return self.pass(Request::from_parts(parts, body), outcome);
         }
+        let body = RequestBody::viewer(body);
         let control = request_control(&parts, &facts, policy);
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now, trust) {
@@ -160,6 +164,9 @@ impl<S> Cache<S> {
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.total());
                 let response = answer::shared(edge, &stored.head, source, length, view, outcome, now, spare);
+                if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
+                    Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
+                }
                 if refreshes {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);

@@ -97,7 +97,7 @@ impl Target {
     }
 }
 
-fn absolute(edge: &EdgeInner, uri: Uri, headers: &HeaderMap) -> Option<Uri> {
+pub(super) fn absolute(edge: &EdgeInner, uri: Uri, headers: &HeaderMap) -> Option<Uri> {
     if uri.authority().is_some() {
         return Some(uri);
     }

@@ -14,7 +14,7 @@ use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
 use crate::signature::{LastSignature, Signature};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
 #[derive(Debug)]
@@ -137,6 +137,8 @@ pub(crate) struct Stored {
     /// After the origin failed: not asked again before this moment, in milliseconds, and above them the status with
     /// which it failed, 0 if it did not answer.
     retry_at: AtomicU64,
+    /// A viewer was answered with it, and what follows from that has been asked.
+    served: AtomicBool,
     weight: u64,
 }
 
@@ -157,6 +159,7 @@ impl Stored {
             total,
             stamp: Stamp::new(as_of),
             retry_at: AtomicU64::new(0),
+            served: AtomicBool::new(false),
         }
     }
 
@@ -192,6 +195,11 @@ impl Stored {
 
     pub(crate) fn is_whole(&self) -> bool {
         self.body.length == self.total
+    }
+
+    /// Whether a viewer is answered with it for the first time. Says so once.
+    pub(crate) fn first_served(&self) -> bool {
+        !self.served.load(Ordering::Relaxed) && !self.served.swap(true, Ordering::Relaxed)
     }
 
     /// The longest run of bytes at hand from the start of `range`, counted in the whole.

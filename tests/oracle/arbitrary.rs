@@ -72,6 +72,37 @@ proptest! {
     }
 }
 
+/// Manifests with a piece of one put into another, or into itself.
+fn spliced_manifests() -> impl Strategy<Value = Vec<u8>> {
+    let seeds = [
+        &include_bytes!("../../fuzz/seeds/manifests/hls")[..],
+        include_bytes!("../../fuzz/seeds/manifests/dash"),
+        include_bytes!("../../fuzz/seeds/manifests/live"),
+    ];
+    let place = || any::<prop::sample::Index>();
+    let pieces =
+        vec((select(seeds.to_vec()), place(), place(), place(), place(), vec(any::<u8>(), 0..4)), 1..4);
+    (select(seeds.to_vec()), pieces).prop_map(|(manifest, pieces)| {
+        let mut manifest = manifest.to_vec();
+        for (other, from, to, first, last, bytes) in pieces {
+            let (from, to) = (from.index(other.len()), to.index(other.len()));
+            let (first, last) = (first.index(manifest.len() + 1), last.index(manifest.len() + 1));
+            let piece = other[from.min(to)..from.max(to)].iter().copied().chain(bytes);
+            manifest.splice(first.min(last)..first.max(last), piece);
+        }
+        manifest
+    })
+}
+
+proptest! {
+    #![proptest_config(crate::config_of(10))]
+
+    #[test]
+    fn a_manifest_in_pieces_lists_nothing_of_another_origin(manifest in spliced_manifests()) {
+        targets::manifests::run(&manifest);
+    }
+}
+
 #[test]
 fn the_seeds_of_the_fuzz_targets_hold() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");

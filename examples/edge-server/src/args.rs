@@ -10,6 +10,7 @@ use hyper::http::HeaderName;
 
 use crate::client::Call;
 use crate::forms;
+use crate::media::{MOST_AHEAD, Preset};
 
 /// What this process is to do.
 #[derive(Debug)]
@@ -97,6 +98,14 @@ pub(crate) struct Args {
     /// one present counts
     #[arg(long, value_name = "FIELD", value_parser = forms::field)]
     pub(crate) targeted: Vec<HeaderName>,
+
+    /// Ready-made rules for video: playlists live for seconds, segments long, and many viewers of one share one request
+    #[arg(long, value_name = "KIND")]
+    pub(crate) preset: Option<Preset>,
+
+    /// So many segments of each track are fetched before anybody asks for them
+    #[arg(long, value_name = "SEGMENTS", value_parser = clap::value_parser!(u64).range(1..=MOST_AHEAD))]
+    pub(crate) prefetch: Option<u64>,
 
     #[command(flatten)]
     pub(crate) control: ControlArgs,

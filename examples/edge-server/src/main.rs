@@ -13,6 +13,7 @@ mod control;
 mod demo;
 mod forms;
 mod log;
+mod media;
 mod page;
 mod patience;
 mod run;

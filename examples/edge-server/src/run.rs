@@ -12,6 +12,7 @@ use tower_edge::origin::upstream::{HostField, Protocol, Timeouts, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
+use crate::media::Media;
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -22,10 +23,13 @@ use crate::{control, demo, serve};
 #[tokio::main]
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let tariff = Tariff::default();
+    let media = Media { preset: args.preset, prefetch: args.prefetch.map(|segments| segments as usize) };
+    let policy = media.policy(policy(&args));
     let edge = Edge::builder()
         .name(args.name.as_str())
         .capacity(args.capacity)
-        .policy(policy(&args))
+        .behaviors(media.behaviors("*", &policy))
+        .policy(policy)
         .tariff(tariff)
         .build()?;
 

@@ -8,6 +8,7 @@ use tower_edge::CachePolicy;
 use super::origins::{Group, Origin, find};
 use super::report::Place;
 use super::section::Section;
+use crate::media::{MOST_AHEAD, Media, Preset};
 
 /// What is done for the paths that match a pattern.
 #[derive(Clone, Debug)]
@@ -16,6 +17,7 @@ pub(crate) struct Behavior {
     /// The name of an origin or of a group.
     pub(crate) origin: String,
     pub(crate) policy: CachePolicy,
+    pub(crate) media: Media,
     /// The methods that are allowed; `None` for all.
     pub(crate) methods: Option<Vec<Method>>,
     pub(crate) https: Https,
@@ -24,6 +26,15 @@ pub(crate) struct Behavior {
     /// Put in front of it after that.
     pub(crate) add_prefix: String,
     pub(crate) place: Place,
+}
+
+impl Behavior {
+    /// As the edge has it: the rules of the preset, and that for the rest.
+    pub(crate) fn rules(&self) -> Vec<tower_edge::Behavior> {
+        let mut rules = self.media.behaviors(&self.path, &self.policy);
+        rules.push(tower_edge::Behavior::new(self.path.as_str(), self.policy.clone()));
+        rules
+    }
 }
 
 /// What becomes of viewers without TLS.
@@ -59,6 +70,7 @@ pub(super) fn behaviors(
         let policy = section.text("policy", |text| {
             find(text, policies.keys().map(String::as_str), "policy").map(|()| policies[text].clone())
         });
+        let media = media(&section);
         let methods = section.list("methods", method);
         let https = section
             .word("https", &[("any", Https::Any), ("redirect", Https::Redirect), ("only", Https::Only)]);
@@ -85,7 +97,8 @@ pub(super) fn behaviors(
         behaviors.push(Behavior {
             path: path.value,
             origin: origin.value,
-            policy: policy.map(|policy| policy.value).unwrap_or_default(),
+            policy: media.policy(policy.map(|policy| policy.value).unwrap_or_default()),
+            media,
             methods: methods.map(|methods| methods.into_iter().map(|method| method.value).collect()),
             https: https.unwrap_or_default(),
             strip_prefix: strip_prefix.map(|prefix| prefix.value).unwrap_or_default(),
@@ -98,6 +111,13 @@ pub(super) fn behaviors(
         root.problem(place, "the last behavior must have path = \"*\", for all paths that no other takes");
     }
     Some(behaviors)
+}
+
+fn media(section: &Section<'_>) -> Media {
+    Media {
+        preset: section.word("preset", &[("hls", Preset::Hls), ("dash", Preset::Dash)]),
+        prefetch: section.number("prefetch", 1, MOST_AHEAD).map(|segments| segments as usize),
+    }
 }
 
 /// Whether nothing is left for a pattern by one before it. Not every case: the one that happens.

@@ -36,6 +36,7 @@ fn policy(section: &Section<'_>) -> CachePolicy {
     CachePolicy {
         ttl: ttl(&section.section("ttl")),
         error_ttl: section.by_status("error-ttl", duration),
+        error_ttl_max: section.by_status("error-ttl-max", duration),
         heuristic: heuristic(&section.section("heuristic")),
         stale: stale(&section.section("stale")),
         key: KeyPolicy {
@@ -72,6 +73,8 @@ fn policy(section: &Section<'_>) -> CachePolicy {
         writes: section
             .word("writes", &[("around", Writes::Around), ("through", Writes::Through)])
             .unwrap_or_default(),
+        // A behavior says it.
+        prefetch: None,
         limits: limits(&section.section("limits")),
     }
 }

@@ -67,7 +67,7 @@ fn what_is_documented_as_default_is_the_default() {
     let usual = tower_edge::origin::GroupPolicy::default();
     assert_eq!(shown.groups[0].policy.statuses, usual.statuses);
     assert_eq!(shown.groups[0].policy.health, usual.health);
-    let (pages, usual) = (&shown.behaviors[2].policy, tower_edge::CachePolicy::default());
+    let (pages, usual) = (&shown.behaviors[3].policy, tower_edge::CachePolicy::default());
     assert_eq!(pages.heuristic, usual.heuristic);
     assert_eq!(pages.normalise, usual.normalise);
     assert_eq!(pages.targeted, usual.targeted);
@@ -113,8 +113,8 @@ fn values_are_what_they_say() {
     assert!(config.listeners[0].tls.is_none() && config.listeners[1].tls.is_some());
     assert_eq!(config.groups[0].members, ["eu", "us"]);
     let paths: Vec<_> = config.behaviors.iter().map(|behavior| behavior.path.as_str()).collect();
-    assert_eq!(paths, ["/assets/*", "/demo/*", "*"]);
-    let key = &config.behaviors[2].policy.key;
+    assert_eq!(paths, ["/assets/*", "/live/*", "/demo/*", "*"]);
+    let key = &config.behaviors[3].policy.key;
     assert_eq!(key.cookies, Some(Select::None));
     assert_eq!(key.headers, Some(Select::Only(vec!["x-device".to_owned()])));
     assert_eq!(config.behaviors[0].policy.ttl.min, Duration::from_secs(3600));
@@ -129,6 +129,8 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("https = true", "8:9: https: expected a string, found boolean"),
         ("methods = \"GET\"", "8:11: methods: expected a list of strings, found string"),
         ("methods = [\"GET\", \"CONNECT\"]", "8:19: methods: \"CONNECT\": CONNECT is for forward proxies"),
+        ("preset = \"hsl\"", "8:10: preset: \"hsl\": did you mean \"hls\"?"),
+        ("prefetch = 17", "8:12: prefetch: not from 1 to 16"),
         ("policy = \"x\"", "8:10: policy: \"x\": there is no policy \"x\""),
         ("strip-prefix = \"/a\"", "8:16: strip-prefix: not every path of \"*\" begins with it"),
         (

@@ -6,19 +6,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// A text with validators, so that it can be asked for conditionally.
+/// A document with validators, so that it can be asked for conditionally.
 pub(super) struct Document {
     pub(super) media_type: &'static str,
     pub(super) cache_control: &'static str,
     pub(super) modified: SystemTime,
-    pub(super) text: &'static str,
+    pub(super) content: &'static [u8],
 }
 
 impl Document {
-    /// The text, or a 304 if the request names its entity tag (RFC 9110 §13.1.2).
+    /// The document, or a 304 if the request names its entity tag (RFC 9110 §13.1.2).
     pub(super) fn answer(self, request: &HeaderMap) -> Response {
         let mut hasher = DefaultHasher::new();
-        self.text.hash(&mut hasher);
+        self.content.hash(&mut hasher);
         let tag = format!("\"{:016x}\"", hasher.finish());
         let known = request
             .get_all(header::IF_NONE_MATCH)
@@ -32,7 +32,7 @@ impl Document {
         if known {
             return (StatusCode::NOT_MODIFIED, head).into_response();
         }
-        (head, [(header::CONTENT_TYPE, self.media_type)], self.text).into_response()
+        (head, [(header::CONTENT_TYPE, self.media_type)], self.content).into_response()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bundled demonstration: an origin with one page for each thing an edge does.
 
 mod answers;
+mod film;
 
 use std::convert::Infallible;
 use std::io;
@@ -50,6 +51,8 @@ fn site() -> Router {
         .route("/counter", get(counter))
         .route("/slow", get(slow))
         .route("/me", get(me))
+        .route("/film", get(film::page))
+        .route("/film/{file}", get(film::file))
         .route("/events", get(events))
         .with_state(Site { started: SystemTime::now(), counted: Arc::default() })
 }
@@ -60,7 +63,7 @@ async fn index(State(site): State<Site>, request: HeaderMap) -> Response {
         media_type: "text/html; charset=utf-8",
         cache_control: "max-age=60, stale-while-revalidate=30",
         modified: site.started,
-        text: include_str!("index.html"),
+        content: include_bytes!("index.html"),
     }
     .answer(&request)
 }
@@ -71,7 +74,7 @@ async fn picture(State(site): State<Site>, request: HeaderMap) -> Response {
         media_type: "image/svg+xml",
         cache_control: "max-age=31536000, immutable",
         modified: site.started,
-        text: include_str!("picture.svg"),
+        content: include_bytes!("picture.svg"),
     }
     .answer(&request)
 }
@@ -83,7 +86,7 @@ async fn hello(State(site): State<Site>, request: HeaderMap) -> Response {
         media_type: "text/plain; charset=utf-8",
         cache_control: "max-age=60",
         modified: site.started,
-        text,
+        content: text.as_bytes(),
     };
     let language = [(header::CONTENT_LANGUAGE, language), (header::VARY, "accept-language")];
     (language, document.answer(&request)).into_response()

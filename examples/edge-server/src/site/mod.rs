@@ -22,7 +22,7 @@ use tower_edge::origin::upstream;
 use tower_edge::{Cache, CachePolicy, Edge};
 
 use self::origins::{OriginBody, Origins};
-use self::route::{Route, ToOrigin};
+use self::route::{Routes, ToOrigin};
 pub(crate) use self::tls::Certificates;
 use crate::admit::admit;
 use crate::config::{Config, Https, Problem};
@@ -32,8 +32,7 @@ pub(crate) type EdgeBody = tower_edge::Body<OriginBody>;
 
 pub(crate) struct Site {
     cache: Cache<ToOrigin>,
-    /// As the edge's behaviors; the last is for what none of those takes.
-    routes: Vec<Arc<Route>>,
+    routes: Routes,
     origins: Origins,
 }
 
@@ -67,9 +66,8 @@ impl Site {
 
     async fn with(edge: Edge, config: &Config, before: Option<&Origins>) -> Result<Self, Vec<Problem>> {
         let origins = Origins::new(config, before).await?;
-        let routes =
-            config.behaviors.iter().map(|behavior| Arc::new(Route::new(behavior, &origins))).collect();
-        Ok(Self { cache: edge.layer().layer(ToOrigin), routes, origins })
+        let routes = Routes::new(edge.clone(), &config.behaviors, &origins);
+        Ok(Self { cache: edge.layer().layer(ToOrigin(routes.clone())), routes, origins })
     }
 
     pub(crate) fn edge(&self) -> &Edge {
@@ -85,7 +83,7 @@ impl Site {
         if let Err(refusal) = admit(&mut request, scheme) {
             return page(refusal.status(), refusal.reason());
         }
-        let route = self.route(request.uri());
+        let route = self.routes.of(request.uri());
         if *scheme == Scheme::HTTP {
             match route.https {
                 Https::Any => {}
@@ -110,20 +108,14 @@ impl Site {
             }
         }
     }
-
-    fn route(&self, uri: &Uri) -> &Arc<Route> {
-        let index = self.edge().behavior_of(uri).unwrap_or(self.routes.len() - 1);
-        &self.routes[index]
-    }
 }
 
 /// The edge's behaviors, and its own policy for what none of them takes: that of the last in the file.
 fn rules(config: &Config) -> (Vec<tower_edge::Behavior>, CachePolicy) {
     let (last, others) = config.behaviors.split_last().expect("a configuration has a last behavior");
-    let behavior = |behavior: &crate::config::Behavior| {
-        tower_edge::Behavior::new(behavior.path.as_str(), behavior.policy.clone())
-    };
-    (others.iter().map(behavior).collect(), last.policy.clone())
+    let mut behaviors: Vec<_> = others.iter().flat_map(crate::config::Behavior::rules).collect();
+    behaviors.extend(last.media.behaviors(&last.path, &last.policy));
+    (behaviors, last.policy.clone())
 }
 
 fn unplaced(error: tower_edge::ConfigError) -> Vec<Problem> {

@@ -8,6 +8,7 @@ use hyper::header::HeaderValue;
 use hyper::http::uri::Uri;
 use hyper::{Method, Request, Response};
 use tower::{BoxError, Service, ServiceExt};
+use tower_edge::Edge;
 
 use super::origins::{OriginBody, Origins, Source, Upload};
 use crate::config::{Behavior, Https};
@@ -68,9 +69,31 @@ impl Route {
     }
 }
 
+/// The routes of a site, found as the edge finds its policies.
+#[derive(Clone)]
+pub(super) struct Routes {
+    edge: Edge,
+    /// As the edge's behaviors; the last is for what none of those takes.
+    routes: Arc<[Arc<Route>]>,
+}
+
+impl Routes {
+    pub(super) fn new(edge: Edge, behaviors: &[Behavior], origins: &Origins) -> Self {
+        let routes = behaviors.iter().flat_map(|behavior| {
+            let route = Arc::new(Route::new(behavior, origins));
+            vec![route; behavior.rules().len()]
+        });
+        Self { edge, routes: routes.collect() }
+    }
+
+    pub(super) fn of(&self, uri: &Uri) -> &Arc<Route> {
+        &self.routes[self.edge.behavior_of(uri).unwrap_or(self.routes.len() - 1)]
+    }
+}
+
 /// The origin's side of the cache: sends each request where its route leads.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ToOrigin;
+#[derive(Clone)]
+pub(super) struct ToOrigin(pub(super) Routes);
 
 impl Service<Request<Upload>> for ToOrigin {
     type Response = Response<OriginBody>;
@@ -82,15 +105,13 @@ impl Service<Request<Upload>> for ToOrigin {
     }
 
     fn call(&mut self, mut request: Request<Upload>) -> Self::Future {
-        match request.extensions_mut().remove::<Arc<Route>>() {
-            Some(route) => {
-                if let Err(error) = route.rewrite(request.uri_mut()) {
-                    return Box::pin(std::future::ready(Err(error)));
-                }
-                Box::pin(route.source.clone().oneshot(request))
-            }
-            None => Box::pin(std::future::ready(Err("the request has no route".into()))),
+        // What is fetched ahead of viewers has not been through `Site::answer`.
+        let route = request.extensions_mut().remove::<Arc<Route>>();
+        let route = route.unwrap_or_else(|| Arc::clone(self.0.of(request.uri())));
+        if let Err(error) = route.rewrite(request.uri_mut()) {
+            return Box::pin(std::future::ready(Err(error)));
         }
+        Box::pin(route.source.clone().oneshot(request))
     }
 }
 

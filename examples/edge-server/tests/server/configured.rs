@@ -19,10 +19,10 @@ use crate::support::{command, origin, run};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder that goes with its test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -44,7 +44,7 @@ impl Drop for Folder {
 }
 
 /// A server by a file; it ends with this value.
-struct Configured {
+pub(crate) struct Configured {
     process: Child,
     addresses: Vec<SocketAddr>,
     file: String,
@@ -53,7 +53,7 @@ struct Configured {
 }
 
 impl Configured {
-    fn start(folder: Folder, listeners: usize, text: &str) -> Self {
+    pub(crate) fn start(folder: Folder, listeners: usize, text: &str) -> Self {
         let file = folder.write("edge.toml", text);
         let mut process = command(&["--config", &file])
             .env_remove("RUST_LOG")
@@ -73,11 +73,11 @@ impl Configured {
         Self { process, addresses, file, folder, log }
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         self.talk(&format!("GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"))
     }
 
-    fn talk(&self, request: &str) -> String {
+    pub(crate) fn talk(&self, request: &str) -> String {
         exchange(TcpStream::connect(self.addresses[0]).unwrap(), request)
     }
 
@@ -126,13 +126,13 @@ fn named(name: &'static str) -> SocketAddr {
     })
 }
 
-fn upstream(name: &str, address: SocketAddr) -> String {
+pub(crate) fn upstream(name: &str, address: SocketAddr) -> String {
     format!("[origin.{name}]\nkind = \"upstream\"\nurl = \"http://{address}\"\n")
 }
 
-const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+pub(crate) const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
 
-fn catch_all(origin: &str) -> String {
+pub(crate) fn catch_all(origin: &str) -> String {
     format!("[[behavior]]\npath = \"*\"\norigin = \"{origin}\"\n")
 }
 

@@ -19,6 +19,8 @@ fn every_page_is_there() {
         ("/counter", "asked: 1\n"),
         ("/slow", "line 10 of 10"),
         ("/me", "Welcome"),
+        ("/film", "A film through the edge"),
+        ("/film/index.m3u8", "#EXT-X-MAP:URI=\"init.mp4\""),
     ] {
         let answer = edge.get(path, "");
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");

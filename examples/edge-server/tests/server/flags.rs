@@ -21,6 +21,9 @@ fn a_wrong_flag_or_value_is_one_line_and_status_2() {
         &["--name", "two words"],
         &["--origin-host", "other"],
         &["--set-cookie", "keep"],
+        &["--preset", "mp4"],
+        &["--prefetch", "0"],
+        &["--prefetch", "17"],
         &["--targeted", "two words"],
         &["--targeted", "cache-control"],
     ] {

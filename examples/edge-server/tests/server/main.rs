@@ -10,5 +10,6 @@ mod control;
 mod demo;
 mod flags;
 mod guard;
+mod media;
 mod support;
 mod wire;

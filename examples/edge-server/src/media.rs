@@ -1,0 +1,45 @@
+//! What flags and behaviors say of video: [`Media`].
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use tower_edge::prefetch::Manifests;
+use tower_edge::{Behavior, CachePolicy, preset};
+
+/// Segments fetched ahead of each track, at most.
+pub(crate) const MOST_AHEAD: u64 = 16;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Media {
+    pub(crate) preset: Option<Preset>,
+    /// Segments fetched ahead.
+    pub(crate) prefetch: Option<usize>,
+}
+
+/// Ready-made policies for video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// Playlists (.m3u8) and segments
+    Hls,
+    /// Descriptions (.mpd) and segments
+    Dash,
+}
+
+impl Media {
+    /// A policy with what concerns every kind of file.
+    pub(crate) fn policy(self, policy: CachePolicy) -> CachePolicy {
+        match self.prefetch {
+            Some(segments) => CachePolicy { prefetch: Some(Arc::new(Manifests::new(segments))), ..policy },
+            None => policy,
+        }
+    }
+
+    /// What the preset makes of a policy for some paths. It goes before the policy itself.
+    pub(crate) fn behaviors(self, paths: &str, policy: &CachePolicy) -> Vec<Behavior> {
+        match self.preset {
+            Some(Preset::Hls) => preset::hls(paths, policy),
+            Some(Preset::Dash) => preset::dash(paths, policy),
+            None => Vec::new(),
+        }
+    }
+}
