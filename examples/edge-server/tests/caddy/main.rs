@@ -113,6 +113,9 @@ fn so_it_is_over_http_2_with_a_certificate_from_a_file() {
     assert_identical(&Setup::start(Site::new("caddy-secured"), secured), "HTTP/2.0");
 }
 
+/// A method, fields, and the status of the answer.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
 /// The edge has it. An answer may have ended for its reader a moment before it is stored; who comes then joins it.
 fn assert_kept(case: &str, answer: &Answer) {
     let has_joined = answer.field("cache-status").is_some_and(|status| status.contains("; collapsed"));
@@ -132,7 +135,7 @@ fn ranges_and_conditions_agree_with_caddy() {
     let (etag, date) = (whole.field("etag").unwrap(), whole.field("last-modified").unwrap());
     let long_ago = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    let cases: [(&str, &[(&str, &str)], u16); 14] = [
+    let cases: [Case<'_>; 14] = [
         ("HEAD", &[], 200),
         ("GET", &[("Range", "bytes=0-9")], 206),
         ("GET", &[("Range", "bytes=-10")], 206),
