@@ -21,16 +21,16 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, normal};
+use crate::semantics::{headers, normal, slices};
 use crate::store::{Stored, Uncacheable};
 use crate::upload::RequestBody;
 
 /// A request on its way to the origin.
 pub(super) struct Miss<S, B> {
-    origin: S,
-    parts: Parts,
-    body: B,
-    reader: Reader,
+    pub(super) origin: S,
+    pub(super) parts: Parts,
+    pub(super) body: RequestBody<B>,
+    pub(super) reader: Reader,
 }
 
 impl<S, B> Miss<S, B> {
@@ -41,7 +41,7 @@ impl<S, B> Miss<S, B> {
         key: KeyBuf,
         origin: S,
         mut parts: Parts,
-        body: B,
+        body: RequestBody<B>,
         facts: Facts,
         control: RequestCacheControl,
     ) -> Self {
@@ -58,6 +58,7 @@ impl<S, B> Miss<S, B> {
             stored: None,
             others: Vec::new(),
             ranged: false,
+            slices: None,
         };
         Self { origin, parts, body, reader }
     }
@@ -73,7 +74,15 @@ where
     R::Data: Send,
     R::Error: Into<BoxError>,
 {
-    pub(super) async fn run(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run(self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+        if self.reader.policy.slices.is_some() || ask.stored.as_ref().is_some_and(|stored| stored.is_sliced())
+        {
+            return Box::pin(self.run_sliced(ask)).await;
+        }
+        self.walk(ask).await
+    }
+
+    pub(super) async fn walk(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
         self.reader.take(ask);
         let reader = &self.reader;
         if reader.reason == ForwardReason::Bypass || reader.control.no_store {
@@ -134,7 +143,7 @@ where
             match self.reader.look_again() {
                 Some(stored) => lead.found(stored),
                 // The origin's answer is for the store alone.
-                None => drop(self.exchange(lead, &runtime)),
+                None => drop(self.exchange(lead, &runtime, true)),
             }
         }
     }
@@ -151,7 +160,8 @@ where
 
     async fn ask_origin(self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
         let participant = lead.participate();
-        let (told, reader) = self.exchange(lead, runtime);
+        let again = self.reader.probe(false).map(|_| self.again());
+        let (told, reader) = self.exchange(lead, runtime, false);
         let outcome = Outcome::forward(reader.reason);
         match told.await {
             Ok(LeaderAnswer::Shared(own)) => match participant.answer().await {
@@ -173,6 +183,11 @@ where
                 }
                 _ => Ok(reader.no_answer()),
             },
+            Ok(LeaderAnswer::Sliced(stored, own)) => {
+                let mut response = reader.answer_stored(&stored, Outcome { stored: true, ..outcome });
+                response.headers_mut().extend(own);
+                Ok(response)
+            }
             Ok(LeaderAnswer::Refreshed(stored, own)) => {
                 // What is handed back as it was has not been stored anew.
                 let anew = !reader.stored.as_ref().is_some_and(|before| Arc::ptr_eq(before, &stored));
@@ -180,6 +195,13 @@ where
                 let mut response = reader.answer_stored(&stored, outcome);
                 response.headers_mut().extend(own);
                 Ok(response)
+            }
+            // It is about the slice that the edge asked for, and not about what the viewer did.
+            Ok(LeaderAnswer::Own(response))
+                if !reader.takes_of_probe(response.status())
+                    && let Some(again) = again =>
+            {
+                Box::pin(again.alone(None)).await
             }
             Ok(LeaderAnswer::Own(response)) => match reader.stand_in(Failure::Status(response.status())) {
                 Some(stale) => Ok(stale),
@@ -201,6 +223,7 @@ where
         self,
         lead: Lead,
         runtime: &Handle,
+        background: bool,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
         let Self { origin, mut parts, reader, .. } = self;
         parts.headers = reader.headers.clone();
@@ -216,9 +239,15 @@ where
             parts.headers.insert(RANGE, range.clone());
             recorder = recorder.ranged();
         }
+        let mut whole = None;
+        if let Some(slice) = reader.probe(background) {
+            whole = Some(Request::from_parts(parts.clone(), RequestBody::empty()));
+            parts.headers.insert(RANGE, slices::range_field(&slice));
+            recorder = recorder.probing(slice);
+        }
         // What the viewer sends is none of everyone's business.
         let request = Request::from_parts(parts, RequestBody::empty());
-        let exchange = Exchange { recorder, origin, request };
+        let exchange = Exchange { recorder, origin, request, whole };
         (spawn(exchange, runtime), reader)
     }
 
@@ -254,7 +283,7 @@ where
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
-    async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
         self.forward(detail, None).await
     }
 
@@ -274,7 +303,7 @@ where
         normal::rewrite(&mut parts.headers, reader.policy.normalise);
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         let asked = reader.edge.clock.elapsed();
-        match origin.oneshot(Request::from_parts(parts, RequestBody::viewer(body))).await {
+        match origin.oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
                     return Ok(stale);

@@ -1,11 +1,13 @@
 //! [`Cache`]: the walk of one request.
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
-//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`] (with its [`replacement`]).
+//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`], and
+//! [`sliced`] for objects in slices) and [`write`] (with its [`replacement`]).
 
 mod miss;
 mod reader;
 mod replacement;
+mod sliced;
 mod write;
 
 use std::sync::Arc;
@@ -147,6 +149,11 @@ impl<S> Cache<S> {
         let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now) {
+            Look::Answer { stored, use_ } if stored.is_sliced() => {
+                let body = RequestBody::viewer(body);
+                let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
+                miss.answer_sliced(&stored, use_)
+            }
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);
@@ -158,6 +165,7 @@ impl<S> Cache<S> {
                 if let Use::Stale { refresh: true, .. } = use_
                     && !control.no_store
                 {
+                    let body = RequestBody::viewer(body);
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }
@@ -169,6 +177,7 @@ impl<S> Cache<S> {
                 ResponseFuture::ready(answer::made_up(edge, StatusCode::GATEWAY_TIMEOUT, outcome))
             }
             Look::Ask(ask) => {
+                let body = RequestBody::viewer(body);
                 let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 ResponseFuture::waiting(miss.run(ask))
             }
