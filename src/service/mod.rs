@@ -1,13 +1,15 @@
 //! [`Cache`]: the walk of one request.
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
-//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`] (with its [`replacement`]).
+//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`], and
+//! [`sliced`] for objects in slices) and [`write`] (with its [`replacement`]).
 //! What is fetched [`ahead`] of viewers follows from an answer and is no part of it.
 
 mod ahead;
 mod miss;
 mod reader;
 mod replacement;
+mod sliced;
 mod write;
 
 use std::sync::Arc;
@@ -146,11 +148,18 @@ impl<S> Cache<S> {
                 return self.pass(Request::from_parts(parts, body), outcome);
             }
         };
-        let body = RequestBody::viewer(body);
         let control = request_control(&parts, &facts, policy);
         let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now) {
+            Look::Answer { stored, use_ } if stored.is_sliced() => {
+                if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
+                    Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
+                }
+                let body = RequestBody::viewer(body);
+                let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
+                miss.answer_sliced(&stored, use_)
+            }
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);
@@ -165,6 +174,7 @@ impl<S> Cache<S> {
                 if let Use::Stale { refresh: true, .. } = use_
                     && !control.no_store
                 {
+                    let body = RequestBody::viewer(body);
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }
@@ -176,6 +186,7 @@ impl<S> Cache<S> {
                 ResponseFuture::ready(answer::made_up(edge, StatusCode::GATEWAY_TIMEOUT, outcome))
             }
             Look::Ask(ask) => {
+                let body = RequestBody::viewer(body);
                 let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 ResponseFuture::waiting(miss.run(ask))
             }
