@@ -11,7 +11,7 @@ use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
 };
 use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::body::{Body, Part, Source};
 use crate::edge::EdgeInner;
@@ -33,6 +33,26 @@ pub(crate) struct View<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) facts: &'a Facts,
     pub(crate) policy: &'a CachePolicy,
+}
+
+/// Which bytes of a body of known length go to the viewer, in runs; none where the answer has no body of it.
+pub(crate) fn wanted(head: &Head, length: u64, view: View<'_>) -> SmallVec<[Range<u64>; 1]> {
+    let whole = || smallvec![0..length];
+    if *view.method == Method::HEAD
+        || view.facts.conditional
+            && preconditions::evaluate(view.headers, head.status, &head.headers, head.received_wall)
+                == Verdict::NotModified
+    {
+        return SmallVec::new();
+    }
+    if !view.facts.range || head.status != StatusCode::OK {
+        return whole();
+    }
+    match range::select(view.headers, &head.headers, length, view.policy.limits.ranges) {
+        Selection::Whole => whole(),
+        Selection::Unsatisfiable => SmallVec::new(),
+        Selection::Parts(parts) => parts,
+    }
 }
 
 /// The response out of a head that may be shared and where its body comes from. `spare` are extensions that nobody needs any

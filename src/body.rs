@@ -14,6 +14,7 @@ use tower::BoxError;
 
 use crate::error::{BodyError, BodyErrorKind};
 use crate::fill::Participant;
+use crate::slices::Sliced;
 use crate::store::Stored;
 
 pin_project! {
@@ -47,6 +48,7 @@ pin_project! {
 pub(crate) enum Source {
     Stored(Arc<Stored>),
     Fill(Participant),
+    Sliced(Box<Sliced>),
 }
 
 /// A piece of a multipart body.
@@ -57,13 +59,18 @@ pub(crate) enum Part {
 }
 
 impl Source {
-    fn poll_run(&mut self, range: &Range<u64>, cx: &Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    fn poll_run(
+        &mut self,
+        range: &Range<u64>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
             Self::Stored(stored) => {
                 let run = stored.run(range);
                 Poll::Ready(if run.is_empty() { None } else { Some(Ok(run)) })
             }
             Self::Fill(participant) => participant.poll_read(range, cx),
+            Self::Sliced(sliced) => sliced.poll_run(range, cx),
         }
     }
 }
@@ -104,6 +111,23 @@ impl<R> Body<R> {
 
     pub(crate) fn run(source: Source, range: Range<u64>) -> Self {
         Self { inner: Inner::Run { source, range, known: true } }
+    }
+
+    /// Waits until the first byte from a slice is about to come, if any is to come.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        match &mut self.inner {
+            Inner::Run { source: Source::Sliced(sliced), range, .. } if !range.is_empty() => {
+                sliced.poll_ready(range.start, cx)
+            }
+            Inner::Multipart { source: Source::Sliced(sliced), parts, .. } => {
+                let first = parts.iter().find_map(|part| match part {
+                    Part::Run(range) => Some(range.start),
+                    Part::Frame(_) => None,
+                });
+                first.map_or(Poll::Ready(Ok(())), |first| sliced.poll_ready(first, cx))
+            }
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
     pub(crate) fn multipart(source: Source, parts: VecDeque<Part>, length: u64) -> Self {
@@ -193,7 +217,7 @@ fn poll_run(
     source: &mut Source,
     range: &mut Range<u64>,
     known: bool,
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     if range.is_empty() {
         return Poll::Ready(None);
@@ -214,7 +238,7 @@ fn poll_run(
 fn poll_part(
     source: &mut Source,
     parts: &mut VecDeque<Part>,
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     loop {
         match parts.front_mut() {

@@ -199,6 +199,11 @@ impl EdgeInner {
         Some(Scope::Uri(key.as_bytes().into()))
     }
 
+    /// Objects longer than this are kept in slices, under a policy that has any.
+    pub(crate) fn slice_threshold(&self, policy: &CachePolicy) -> Option<u64> {
+        policy.slices.map(|slices| slices.threshold.min(self.max_object(policy)))
+    }
+
     /// Puts rules in force, and has the objects they cover swept.
     pub(crate) fn invalidate(self: &Arc<Self>, scopes: impl IntoIterator<Item = Scope>) {
         self.log.append(scopes, None);
@@ -226,6 +231,10 @@ const OBJECT_SHARE: u64 = 8;
 /// Fills may hold this part of the capacity.
 const IN_FLIGHT_SHARE: u64 = 4;
 const MIN_CAPACITY: u64 = 64 * 1024;
+/// Under this a slice costs more to ask for than to send.
+const MIN_SLICE: u64 = 4 * 1024;
+/// Each viewer may hold so many slices besides the one it reads.
+const MAX_READ_AHEAD: usize = 16;
 
 fn max_object(policy: &CachePolicy, capacity: u64) -> u64 {
     policy.limits.object_size.unwrap_or(MAX_OBJECT.min(capacity / OBJECT_SHARE))
@@ -422,13 +431,31 @@ fn check(policy: &CachePolicy, capacity: u64, place: &str) -> Result<u64, Config
     if policy.limits.follower_wait == Duration::ZERO {
         return wrong("limits.follower_wait", "is zero: nobody could share a fill".into());
     }
-    Ok(object)
+    let Some(slices) = policy.slices else { return Ok(object) };
+    if slices.size < MIN_SLICE {
+        return wrong("slices.size", format!("{} is under {MIN_SLICE} bytes", slices.size));
+    }
+    if slices.size > share {
+        let reason = format!(
+            "{} bytes is over an eighth of the capacity ({share} bytes), so no slice could be held",
+            slices.size
+        );
+        return wrong("slices.size", reason);
+    }
+    if slices.threshold < slices.size {
+        let reason = format!("{} bytes is under slices.size ({} bytes)", slices.threshold, slices.size);
+        return wrong("slices.threshold", reason);
+    }
+    if slices.read_ahead > MAX_READ_AHEAD {
+        return wrong("slices.read_ahead", format!("{} is over {MAX_READ_AHEAD}", slices.read_ahead));
+    }
+    Ok(object.max(slices.size))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Limits, Ttl};
+    use crate::policy::{Limits, Slices, Ttl};
 
     #[test]
     fn a_configuration_that_cannot_work_is_refused_by_name() {
@@ -440,6 +467,7 @@ mod tests {
             ttl: Ttl { min: Duration::from_secs(2), max: Duration::from_secs(1), ..Ttl::default() },
             ..CachePolicy::default()
         };
+        let sliced = |slices| CachePolicy { slices: Some(slices), ..CachePolicy::default() };
         let edge = || Edge::builder().capacity(8 << 20);
         for (builder, setting) in [
             (edge().name(""), "name"),
@@ -448,12 +476,23 @@ mod tests {
             (edge().max_fills(0), "max_fills"),
             (edge().policy(sized((1 << 20) + 1)), "policy: limits.object_size"),
             (edge().policy(backwards), "policy: ttl.min"),
+            (edge().policy(sliced(Slices::of(4095))), "policy: slices.size"),
+            (edge().policy(sliced(Slices::of((1 << 20) + 1))), "policy: slices.size"),
+            (
+                edge().policy(sliced(Slices { threshold: 4095, ..Slices::of(4096) })),
+                "policy: slices.threshold",
+            ),
+            (
+                edge().policy(sliced(Slices { read_ahead: 17, ..Slices::of(4096) })),
+                "policy: slices.read_ahead",
+            ),
             (edge().behavior(Behavior::new("/a", sized(0))), "behavior \"/a\": limits.object_size"),
             (edge().behavior(Behavior::new("a", CachePolicy::default())), "behavior \"a\""),
         ] {
             assert_eq!(builder.build().unwrap_err().setting(), setting);
         }
         assert!(edge().policy(sized(1 << 20)).build().is_ok());
+        assert!(edge().policy(sliced(Slices::default())).build().is_ok());
     }
 
     #[test]

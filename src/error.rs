@@ -47,6 +47,8 @@ pub enum BodyErrorKind {
     Length,
     /// The exchange with the origin was given up.
     Aborted,
+    /// The origin's object is another than the one whose beginning was sent.
+    Changed,
     /// The body is too large to be kept, and this reader fell too far behind the others.
     TooSlow,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for BodyError {
             BodyErrorKind::Origin => "the origin's body failed",
             BodyErrorKind::Length => "the origin's body does not have its promised length",
             BodyErrorKind::Aborted => "the exchange with the origin was given up",
+            BodyErrorKind::Changed => "the origin's object has changed while it was read",
             BodyErrorKind::TooSlow => "read too slowly: the bytes are no longer held",
         })
     }

@@ -105,6 +105,7 @@ mod request;
 pub mod semantics;
 mod service;
 mod signature;
+mod slices;
 mod store;
 mod sync;
 mod upload;
@@ -127,8 +128,8 @@ pub use objects::StoredObject;
 pub use observe::Stats;
 pub use outcome::{Detail, Disposition, ForwardReason, Outcome};
 pub use policy::{
-    Authorization, Behavior, CachePolicy, Heuristic, Limits, Normalise, RequestDirectives, SetCookie, Stale,
-    TagField, TagSeparator, Tags, Targeted, Ttl, Writes,
+    Authorization, Behavior, CachePolicy, Heuristic, Limits, Normalise, RequestDirectives, SetCookie, Slices,
+    Stale, TagField, TagSeparator, Tags, Targeted, Ttl, Writes,
 };
 pub use service::Cache;
 pub use upload::RequestBody;

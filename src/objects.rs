@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::edge::{Edge, EdgeInner};
 use crate::invalidation::{ScopeError, label, parse_url};
-use crate::key::{self, more_parts, origin_part, uri_part};
+use crate::key::{self, is_slice, more_parts, origin_part, uri_part};
 use crate::store::Stored;
 
 /// Keys looked at before other tasks get their turn.
@@ -97,7 +97,10 @@ impl Edge {
         let mut found = Vec::new();
         edge.describe(plain.as_bytes(), &mut found);
         for (at, (key, _)) in edge.store.iter().enumerate() {
-            if uri_part(key.as_bytes()) == plain.as_bytes() && key.as_bytes() != plain.as_bytes() {
+            if uri_part(key.as_bytes()) == plain.as_bytes()
+                && key.as_bytes() != plain.as_bytes()
+                && !is_slice(key.as_bytes())
+            {
                 edge.describe(key.as_bytes(), &mut found);
             }
             if found.len() >= MAX_OBJECTS {

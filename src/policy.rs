@@ -57,6 +57,8 @@ pub struct CachePolicy {
     pub writes: Writes,
     /// What is fetched ahead of viewers. Nothing by default.
     pub prefetch: Option<Arc<dyn Prefetch>>,
+    /// Whether large objects are fetched and stored in slices. `None`, the default, stores objects whole.
+    pub slices: Option<Slices>,
     /// Bounds on what one request or one object may cost.
     pub limits: Limits,
 }
@@ -263,6 +265,46 @@ pub struct Normalise {
 impl Default for Normalise {
     fn default() -> Self {
         Self { accept_encoding: true, accept_language: true }
+    }
+}
+
+/// How large objects are fetched and stored: in aligned slices, each when somebody needs it.
+///
+/// A player that seeks in a film then pulls the slices it plays, each is fetched once however many ask, and each makes room
+/// for others on its own. An object may be larger than [`Limits::object_size`], and than the edge. It takes an origin that
+/// serves ranges (`Accept-Ranges: bytes`) and says which bytes belong together, by a strong `ETag` or, failing that, by
+/// `Last-Modified` and the object's length. Others are stored whole, as without slices.
+///
+/// ```
+/// use tower_edge::{CachePolicy, Slices};
+///
+/// let films = CachePolicy { slices: Some(Slices::of(1024 * 1024)), ..CachePolicy::default() };
+/// assert_eq!(films.slices, Some(Slices::default()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slices {
+    /// Bytes in a slice: at least 4 KiB, at most an eighth of the edge's capacity. 1 MiB by default.
+    ///
+    /// A request for one byte of an object pulls one slice from the origin; one for the end of an object that is not known yet
+    /// pulls two.
+    pub size: u64,
+    /// Objects no longer than this, or than [`Limits::object_size`] if that is less, are stored whole. Eight slices by
+    /// default.
+    pub threshold: u64,
+    /// Slices fetched ahead of a reader, within the range it asked for; 16 at most. 1 by default.
+    pub read_ahead: usize,
+}
+
+impl Slices {
+    /// Slices of this many bytes.
+    pub const fn of(size: u64) -> Self {
+        Self { size, threshold: size.saturating_mul(8), read_ahead: 1 }
+    }
+}
+
+impl Default for Slices {
+    fn default() -> Self {
+        Self::of(1024 * 1024)
     }
 }
 

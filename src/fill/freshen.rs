@@ -34,7 +34,7 @@ impl Recorder {
                 if verdict == Freshens::Strong {
                     self.freshen_others(base, fields, sent, asked);
                 }
-                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                let stored = base.under(Arc::new(head), self.stamp.as_of());
                 Decision::Refreshed(Arc::new(stored), own)
             }
             Err(why) => {
@@ -58,7 +58,9 @@ impl Recorder {
         before.remove(AGE);
         before.remove(CACHE_STATUS);
         let merged = validation::freshen(&before, fields);
-        let (mut head, own) = self.head(base.head.status, merged, sent, Some(base.body.len()), asked)?;
+        let max_length = if base.is_sliced() { u64::MAX } else { self.max_length() };
+        let (mut head, own) =
+            self.head_of(base.head.status, merged, sent, Some(base.total()), asked, max_length)?;
         // The stored tags are no longer among the fields. Those of the 304 replace them, if it has any.
         if !self.names_tags(fields) {
             let kept = base.head.labels.iter().filter(|label| label::is_tag(label));
@@ -85,7 +87,7 @@ impl Recorder {
                 && head.headers.get_all(VARY).iter().eq(other.head.headers.get_all(VARY))
             {
                 let head = Head { vary: other.head.vary.clone(), ..head };
-                let stored = Stored::new(Arc::new(head), other.body.clone(), self.stamp.as_of());
+                let stored = other.under(Arc::new(head), self.stamp.as_of());
                 self.insert(&Arc::new(stored));
             }
         }
@@ -109,7 +111,7 @@ impl Recorder {
         };
         match freshened {
             Ok((head, _)) => {
-                let stored = Stored::new(Arc::new(head), base.body.clone(), self.stamp.as_of());
+                let stored = base.under(Arc::new(head), self.stamp.as_of());
                 self.publish(&Arc::new(stored));
             }
             Err(NotStored::Authorization) => {}

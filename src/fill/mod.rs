@@ -6,6 +6,7 @@
 //! - [`growing`]: the body while it arrives.
 //! - [`copy`]: what a writer sends, copied on its way.
 //! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
+//! - [`slices`]: an object in slices, each with a fill of its own: what says that it is to be cut, and the body that is.
 //! - [`recorder`]: what the origin's answer means to the store; [`freshen`]: a 304's and a HEAD's.
 
 mod copy;
@@ -14,10 +15,12 @@ mod growing;
 mod recorder;
 mod registry;
 mod shared;
+mod slices;
 mod task;
 
 pub(crate) use self::copy::Copy;
 pub(crate) use self::recorder::{Part, Recorder, would_store};
 pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};
+pub(crate) use self::slices::SliceExchange;
 pub(crate) use self::task::{After, Exchange, LeaderAnswer, spawn};

@@ -39,6 +39,11 @@ pub(super) enum Decision {
     Share(Head, HeaderMap),
     /// The same for a part of a body.
     SharePart(Head, HeaderMap, Part),
+    /// The object is to be stored in slices: its head, the fields for the one who asked alone, and which bytes of it
+    /// the body is.
+    Slices(Head, HeaderMap, Part),
+    /// It is too small for slices: the whole is to be asked for.
+    Whole,
     /// A stored response is still good.
     Refreshed(Arc<Stored>, HeaderMap),
     NotStored(NotStored),
@@ -67,6 +72,8 @@ pub(crate) struct Recorder {
     pub(super) base: Option<Arc<Stored>>,
     /// The request is for one range, and a 206 is what was asked for.
     ranged: bool,
+    /// The request is for this slice of something of which nothing is known, or nothing that counts.
+    pub(super) probe: Option<Range<u64>>,
     /// The part that the answer is.
     part: Option<Part>,
     /// What the answer says to the edge alone.
@@ -94,10 +101,16 @@ impl Recorder {
             stored: None,
             base: None,
             ranged: false,
+            probe: None,
             part: None,
             hints,
             stamp,
         }
+    }
+
+    /// The object's key.
+    pub(crate) fn key(&self) -> &KeyBuf {
+        &self.key
     }
 
     /// Takes what an answer says to the edge alone out of its extensions.
@@ -115,6 +128,11 @@ impl Recorder {
         Self { ranged: true, ..self }
     }
 
+    /// The request is for one slice, for everyone who wants any of the object.
+    pub(crate) fn probing(self, slice: Range<u64>) -> Self {
+        Self { probe: Some(slice), ..self }
+    }
+
     /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`.
     pub(super) fn decide(
         &self,
@@ -126,6 +144,9 @@ impl Recorder {
     ) -> Decision {
         if status == StatusCode::NOT_MODIFIED && self.base.is_some() {
             return self.not_modified(fields, sent, asked);
+        }
+        if let Some(decision) = self.sliced(status, fields, sent, length, asked) {
+            return decision;
         }
         if status == StatusCode::PARTIAL_CONTENT && self.ranged {
             return match self.part_head(fields.clone(), sent, length, asked) {
@@ -169,10 +190,23 @@ impl Recorder {
     pub(super) fn head(
         &self,
         status: StatusCode,
+        fields: HeaderMap,
+        sent: &HeaderMap,
+        length: Option<u64>,
+        asked: Duration,
+    ) -> Result<(Head, HeaderMap), NotStored> {
+        self.head_of(status, fields, sent, length, asked, self.max_length())
+    }
+
+    /// The same for a body that may be `max_length` bytes long.
+    pub(super) fn head_of(
+        &self,
+        status: StatusCode,
         mut fields: HeaderMap,
         sent: &HeaderMap,
         length: Option<u64>,
         asked: Duration,
+        max_length: u64,
     ) -> Result<(Head, HeaderMap), NotStored> {
         let now = self.edge.clock.elapsed();
         let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
@@ -188,7 +222,7 @@ impl Recorder {
             terms: &terms,
             policy: &self.policy,
             length,
-            max_length: self.edge.max_object(&self.policy),
+            max_length,
         })?;
         let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
         let length = length.or_else(|| content_length(&fields));
@@ -338,8 +372,9 @@ impl Recorder {
         // An error says nothing about the object: it stays, whether it may stand in for the error or not.
         let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
         // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
+        let is_partial = self.ranged || self.probe.is_some();
         let beside = why == NotStored::Authorization
-            || self.ranged && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+            || is_partial && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         if refused {
             self.put_off_stored(Failure::Status(status));
         } else if !beside {
@@ -349,6 +384,8 @@ impl Recorder {
             }
             self.note_uncacheable(match why {
                 NotStored::BodyTooLarge => Uncacheable::TooLarge,
+                // Nothing tells its slices apart: each viewer gets the range it asked for.
+                NotStored::Partial if self.probe.is_some() => Uncacheable::TooLarge,
                 _ => Uncacheable::NotShared,
             });
         }
@@ -410,6 +447,7 @@ impl Recorder {
         let Some(slot) = self.edge.store.get(&self.key) else { return part };
         let other = slot.variants().iter().find(|other| {
             other.head.vary == part.head.vary
+                && !other.is_sliced()
                 && self.edge.log.is_current(other.subject(self.key.as_bytes()))
                 && validation::same_strong_tag(&other.head.headers, &part.head.headers)
         });

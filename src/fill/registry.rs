@@ -115,6 +115,55 @@ impl Registry {
         }
     }
 
+    /// Joins the fill of a slice or begins one, which goes on whoever leaves. Who has come to a generation may read all of it:
+    /// the log was asked about its head. A reader that `needs` the slice gets a fill however many run.
+    pub(crate) fn slice(self: &Arc<Self>, key: &KeyBuf, needs: bool) -> Turn {
+        let mut fills = self.fills.lock();
+        if let Some(fill) = fills.get(key.as_bytes())
+            && fill.is_whole()
+        {
+            return Turn::Follow(fill.participate());
+        }
+        if self.is_full() && !needs {
+            return Turn::Busy;
+        }
+        Turn::Lead(self.lead_slice(&mut fills, key, self.log.register(), None))
+    }
+
+    /// Begins the fill of a slice that is about to come in an exchange which began at `as_of`, unless somebody has begun it.
+    pub(super) fn open_slice(self: &Arc<Self>, key: &KeyBuf, as_of: u64) -> Option<Lead> {
+        let mut fills = self.fills.lock();
+        let is_free = !fills.contains_key(key.as_bytes()) && !self.is_full();
+        is_free.then(|| self.lead_slice(&mut fills, key, self.log.register(), Some(as_of)))
+    }
+
+    fn lead_slice(
+        self: &Arc<Self>,
+        fills: &mut HashMap<CacheKey, Arc<Fill>>,
+        key: &KeyBuf,
+        registration: Registration,
+        as_of: Option<u64>,
+    ) -> Lead {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let key = key.to_key();
+        let stamp = Stamp::new(as_of.unwrap_or(registration.as_of()));
+        let lead = self.lead(Some(key.clone()), Chain::default(), true, stamp, registration);
+        fills.insert(key, Arc::clone(&lead.fill));
+        lead
+    }
+
+    /// The lead of a fill that nobody finds, for a reader who has waited long enough for another's.
+    pub(crate) fn slice_alone(self: &Arc<Self>) -> Lead {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        let registration = self.log.register();
+        let stamp = Stamp::new(registration.as_of());
+        self.lead(None, Chain::default(), false, stamp, registration)
+    }
+
+    fn is_full(&self) -> bool {
+        self.running.load(Ordering::Relaxed) >= self.max_fills
+    }
+
     /// Tells the rules under which registered fills will not be stored, each fill once.
     pub(crate) fn revoked(&self, log: &Log, told: impl Fn(u64)) {
         let fills: Vec<_> =
@@ -144,10 +193,22 @@ impl Registry {
             return None;
         }
         let registration = self.log.register();
-        let order = self.order.fetch_add(1, Ordering::Relaxed);
         let stamp = Stamp::new(registration.as_of());
+        Some(self.lead(key, chain, keep, stamp, registration))
+    }
+
+    /// A fill that has been counted as running.
+    fn lead(
+        self: &Arc<Self>,
+        key: Option<CacheKey>,
+        chain: Chain,
+        keep: bool,
+        stamp: Stamp,
+        registration: Registration,
+    ) -> Lead {
+        let order = self.order.fetch_add(1, Ordering::Relaxed);
         let fill = Arc::new(Fill::new(stamp, order, chain, keep, Arc::clone(&self.in_flight)));
-        Some(Lead { fill, key, registry: Arc::clone(self), registration: Some(registration) })
+        Lead { fill, key, registry: Arc::clone(self), registration: Some(registration) }
     }
 
     /// A copy of a body of so many bytes, if they are known, for which there is room: the fills and copies of the edge may hold

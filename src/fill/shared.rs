@@ -87,6 +87,8 @@ pub(crate) enum Unshared {
     Refused(http::StatusCode),
     /// The origin did not answer.
     Failed,
+    /// It was asked for a slice of an object that is another by now.
+    Changed,
 }
 
 /// What a participant gets when the head has come.
@@ -139,6 +141,25 @@ impl Fill {
             }
             Phase::Unshared(_) => false,
         }
+    }
+
+    /// Whether somebody who comes now can have all of it.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.state.lock().phase {
+            Phase::Asking => true,
+            Phase::Flowing(flow) => flow.body.is_complete() && flow.window.is_none() && !failed(flow),
+            Phase::Stored(_) | Phase::Unshared(_) => false,
+        }
+    }
+
+    /// Whether somebody takes part. If not, `cx` is woken when somebody does.
+    pub(super) fn poll_joined(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.participants.is_empty() {
+            return Poll::Ready(());
+        }
+        set_waker(&mut state.task, cx);
+        Poll::Pending
     }
 
     /// Whether no invalidation is about it. As long as its tags are not known, any that is about tags may be.
@@ -261,7 +282,7 @@ impl Fill {
     }
 
     /// Resolves when nobody takes part.
-    async fn left(&self) {
+    pub(super) async fn left(&self) {
         poll_fn(|cx| {
             let mut state = self.state.lock();
             if state.participants.is_empty() {
@@ -275,15 +296,7 @@ impl Fill {
 
     /// Resolves when somebody takes part.
     async fn joined(&self) {
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if !state.participants.is_empty() {
-                return Poll::Ready(());
-            }
-            set_waker(&mut state.task, cx);
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|cx| self.poll_joined(cx)).await;
     }
 
     /// Whether the fill goes on without participants.

@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 use futures_util::FutureExt;
@@ -30,6 +31,8 @@ pub(crate) struct Exchange<S, B> {
     pub(crate) origin: S,
     /// The request as the origin gets it.
     pub(crate) request: Request<B>,
+    /// The same for the whole, where `request` is for a slice.
+    pub(crate) whole: Option<Request<B>>,
 }
 
 /// What the one who led gets.
@@ -38,6 +41,8 @@ pub(crate) enum LeaderAnswer<R, E> {
     Shared(HeaderMap),
     /// This part of it.
     SharedPart(Part, HeaderMap),
+    /// The head of an object that is stored in slices from now on, and these fields.
+    Sliced(Arc<Stored>, HeaderMap),
     /// A stored response that the origin said is still good, and these fields.
     Refreshed(Arc<Stored>, HeaderMap),
     /// An answer that is not for anybody else.
@@ -57,7 +62,7 @@ pub(crate) fn spawn<S, B, R>(
     runtime: &tokio::runtime::Handle,
 ) -> oneshot::Receiver<LeaderAnswer<R, S::Error>>
 where
-    S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
     B: Send + 'static,
@@ -78,37 +83,29 @@ where
 impl<S, B> Exchange<S, B> {
     pub(crate) async fn run<R>(self, tell: oneshot::Sender<LeaderAnswer<R, S::Error>>)
     where
-        S: Service<Request<B>, Response = Response<R>>,
+        S: Service<Request<B>, Response = Response<R>> + Clone,
         R: Body,
         R::Error: Into<BoxError>,
     {
-        let Self { mut recorder, origin, mut request } = self;
-        // As the viewer spelt it, which `Vary` keeps beside the normal form: those who come later often spell it alike.
-        let sent = request.headers().clone();
-        normal::rewrite(request.headers_mut(), recorder.policy.normalise);
-        let asked = recorder.edge.clock.elapsed();
-        let fill = Arc::clone(&recorder.lead.fill);
-        let answer = tokio::select! {
-            biased;
-            answer = AssertUnwindSafe(origin.oneshot(request)).catch_unwind() => answer,
-            () = fill.abandoned() => return,
+        let Self { mut recorder, origin, request, whole } = self;
+        let spare = whole.map(|request| (origin.clone(), request));
+        let Some(asked) = recorder.ask(origin, request).await else { return };
+        let (mut response, mut decision) = match recorder.heard(asked) {
+            Ok(heard) => heard,
+            Err(failed) => return drop(tell.send(failed)),
         };
-        let mut response = match answer {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                recorder.put_off_stored(Failure::Disconnected);
-                let _ = tell.send(LeaderAnswer::Failed(error));
-                return;
-            }
-            Err(panic) => {
-                recorder.put_off_stored(Failure::Disconnected);
-                let _ = tell.send(LeaderAnswer::Panicked(panic));
-                return;
-            }
-        };
-        recorder.take_hints(response.extensions_mut());
-        let length = response.body().size_hint().exact();
-        match recorder.decide(response.status(), response.headers(), &sent, length, asked) {
+        if matches!(decision, Decision::Whole)
+            && let Some((origin, request)) = spare
+        {
+            recorder.probe = None;
+            drop(response);
+            let Some(asked) = recorder.ask(origin, request).await else { return };
+            (response, decision) = match recorder.heard(asked) {
+                Ok(heard) => heard,
+                Err(failed) => return drop(tell.send(failed)),
+            };
+        }
+        match decision {
             Decision::Share(head, own) => {
                 let (_, body) = response.into_parts();
                 let head = recorder.flow(head);
@@ -121,6 +118,12 @@ impl<S, B> Exchange<S, B> {
                 let _ = tell.send(LeaderAnswer::SharedPart(part, own));
                 recorder.read(head, body).await;
             }
+            Decision::Slices(head, own, part) => {
+                let (_, body) = response.into_parts();
+                let (stored, cut) = recorder.begin_slices(head, part);
+                let _ = tell.send(LeaderAnswer::Sliced(stored, own));
+                cut.run(body).await;
+            }
             Decision::Refreshed(stored, own) => {
                 recorder.refreshed(&stored);
                 let _ = tell.send(LeaderAnswer::Refreshed(stored, own));
@@ -129,12 +132,51 @@ impl<S, B> Exchange<S, B> {
                 recorder.not_stored(why, response.status());
                 let _ = tell.send(LeaderAnswer::Own(response));
             }
-            Decision::Unknown => {}
+            Decision::Unknown | Decision::Whole => {}
         }
     }
 }
 
+/// What came of asking the origin: its answer, the fields it was asked with, and when.
+type Asked<R, E> = (std::thread::Result<Result<Response<R>, E>>, HeaderMap, Duration);
+
 impl Recorder {
+    /// Asks the origin. `None` if nobody is left who wants to know.
+    pub(super) async fn ask<S, B, R>(&self, origin: S, mut request: Request<B>) -> Option<Asked<R, S::Error>>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+    {
+        // As the viewer spelt it, which `Vary` keeps beside the normal form: those who come later often spell it alike.
+        let sent = request.headers().clone();
+        normal::rewrite(request.headers_mut(), self.policy.normalise);
+        let asked = self.edge.clock.elapsed();
+        let fill = Arc::clone(&self.lead.fill);
+        tokio::select! {
+            biased;
+            answer = AssertUnwindSafe(origin.oneshot(request)).catch_unwind() => Some((answer, sent, asked)),
+            () = fill.abandoned() => None,
+        }
+    }
+
+    /// The answer and what it means, if there is one.
+    fn heard<R: Body, E>(
+        &mut self,
+        (answer, sent, asked): Asked<R, E>,
+    ) -> Result<(Response<R>, Decision), LeaderAnswer<R, E>> {
+        let failed = match answer {
+            Ok(Ok(mut response)) => {
+                self.take_hints(response.extensions_mut());
+                let length = response.body().size_hint().exact();
+                let decision = self.decide(response.status(), response.headers(), &sent, length, asked);
+                return Ok((response, decision));
+            }
+            Ok(Err(error)) => LeaderAnswer::Failed(error),
+            Err(panic) => LeaderAnswer::Panicked(panic),
+        };
+        self.put_off_stored(Failure::Disconnected);
+        Err(failed)
+    }
+
     /// Reads the body for everyone who wants it and, if it ends well, for the store.
     pub(crate) async fn read<R>(mut self, head: Arc<Head>, body: R)
     where
@@ -215,10 +257,10 @@ impl Recorder {
     }
 }
 
-type NextFrame<R> = Option<Result<Frame<<R as Body>::Data>, BodyError>>;
+pub(super) type NextFrame<R> = Option<Result<Frame<<R as Body>::Data>, BodyError>>;
 
 /// Polls for a frame. A panic of the body is an end like any other.
-fn poll_frame<R>(mut body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<NextFrame<R>>
+pub(super) fn poll_frame<R>(mut body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<NextFrame<R>>
 where
     R: Body,
     R::Error: Into<BoxError>,

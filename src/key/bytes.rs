@@ -38,6 +38,7 @@ const COOKIE: u8 = 3;
 const CUSTOM: u8 = 4;
 const VARIANT: u8 = 5;
 const RULE: u8 = 6;
+const SLICE: u8 = 7;
 
 /// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
 static EFFECTIVE_URI: [HeaderName; 13] = [
@@ -200,6 +201,13 @@ impl KeyBuf {
         key
     }
 
+    /// The key of one slice of one generation of an object.
+    pub(crate) fn for_slice(&self, generation: u64, index: u64) -> Self {
+        let mut key = self.clone();
+        key.named(SLICE, &generation.to_be_bytes(), &index.to_be_bytes());
+        key
+    }
+
     fn named(&mut self, tag: u8, name: &[u8], value: &[u8]) {
         self.0.push(tag);
         self.part(name);
@@ -310,8 +318,18 @@ pub(crate) fn path_and_query(key: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// What a key has beside the URI: names of header fields, and values. What a custom function added has no name.
 pub(crate) fn more_parts(key: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    // The mark of a rule is nothing that a request has.
+    tagged_parts(key).filter(|(tag, ..)| !matches!(*tag, RULE | SLICE)).map(|(_, name, value)| (name, value))
+}
+
+/// Whether a key is that of a slice.
+pub(crate) fn is_slice(key: &[u8]) -> bool {
+    tagged_parts(key).any(|(tag, ..)| tag == SLICE)
+}
+
+fn tagged_parts(key: &[u8]) -> impl Iterator<Item = (u8, &[u8], &[u8])> {
     let mut at = uri_part(key).len();
-    let parts = std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         let tag = *key.get(at)?;
         let name_end = part_end(key, at + 1);
         let value_end = part_end(key, name_end);
@@ -319,9 +337,7 @@ pub(crate) fn more_parts(key: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let value = key.get(name_end + 4..value_end)?;
         at = value_end;
         Some((tag, name, value))
-    });
-    // The mark of a rule is nothing that a request has.
-    parts.filter(|(tag, ..)| *tag != RULE).map(|(_, name, value)| (name, value))
+    })
 }
 
 fn uri_end(key: &[u8], path: usize) -> usize {

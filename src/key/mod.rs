@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::request::Parts;
 
 pub(crate) use self::bytes::{
-    CacheKey, KeyBuf, authority_part, more_parts, origin_part, path_and_query, path_part, uri_part,
+    CacheKey, KeyBuf, authority_part, is_slice, more_parts, origin_part, path_and_query, path_part, uri_part,
 };
 pub(crate) use self::rewrite::{rewrite, rewritten_uri, spell_authority};
 

@@ -71,10 +71,10 @@ impl<'a> Served<'a> {
 
     /// The length of the body.
     pub fn length(&self) -> u64 {
-        self.stored.body.len()
+        self.stored.total()
     }
 
-    /// The body. One of more than 256 KiB is copied.
+    /// The body. One of more than 256 KiB is copied; of one in [slices](crate::Slices) there is nothing.
     pub fn body(&self) -> Bytes {
         self.stored.body.single().unwrap_or_else(|| {
             let mut whole = Vec::new();

@@ -231,7 +231,7 @@ impl Stage {
         let (edge, policy) = (Arc::clone(self.edge()), Arc::new(self.0.policy.clone()));
         let recorder = Recorder::new(lead, edge, policy, self.0.key.clone(), self.0.key.clone());
         let request = Request::get(URI).body(()).expect("a request");
-        let exchange = Exchange { recorder, origin: self.0.origin.clone(), request };
+        let exchange = Exchange { recorder, origin: self.0.origin.clone(), request, whole: None };
         // Nobody is told but the viewers.
         let (tell, _told) = tokio::sync::oneshot::channel();
         block_on(exchange.run(tell));

@@ -15,6 +15,7 @@
 //! | how is it revalidated, and what does a 304 change? | [`validation`] |
 //! | what do the viewer's own conditions come to? | [`preconditions`] |
 //! | which bytes did the viewer ask for? | [`range`] |
+//! | which slices does that take, and which belong together? | [`slices`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | is what a PUT sent what a GET would get? | [`saved`] |
 //! | which fields travel? | [`headers`] |
@@ -32,6 +33,7 @@ pub mod preconditions;
 pub mod range;
 pub mod reuse;
 pub mod saved;
+pub mod slices;
 pub(crate) mod status;
 pub mod storable;
 pub mod targeted;

@@ -188,6 +188,19 @@ pub(crate) fn only_spec(request: &HeaderMap) -> Option<Spec> {
     (unit.eq_ignore_ascii_case(b"bytes=") && !spec.contains(&b',')).then(|| parse_spec(spec.trim_ascii()))?
 }
 
+/// Whether a request asks for the end of a representation.
+pub(crate) fn is_suffix(request: &HeaderMap) -> bool {
+    matches!(only_spec(request), Some(Spec::Suffix(_)))
+}
+
+/// The first range a request asks for, if it can be read; `If-Range` is not looked at.
+pub(crate) fn first_spec(request: &HeaderMap) -> Option<Spec> {
+    let (unit, specs) = only_line(request, &header::RANGE)?.as_bytes().split_at_checked(6)?;
+    let mut specs = specs.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let first = specs.find(|spec| !spec.is_empty())?;
+    unit.eq_ignore_ascii_case(b"bytes=").then(|| parse_spec(first))?
+}
+
 /// The frame of a `multipart/byteranges` body (RFC 9110 §14.6).
 #[derive(Clone, Debug)]
 pub struct Multipart {

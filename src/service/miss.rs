@@ -23,18 +23,18 @@ use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
-use crate::semantics::{headers, normal};
+use crate::semantics::{headers, normal, slices};
 use crate::store::{Stored, Uncacheable};
 use crate::upload::RequestBody;
 
 /// A request on its way to the origin.
 pub(super) struct Miss<S, B> {
-    origin: S,
-    parts: Parts,
-    body: RequestBody<B>,
-    reader: Reader,
+    pub(super) origin: S,
+    pub(super) parts: Parts,
+    pub(super) body: RequestBody<B>,
+    pub(super) reader: Reader,
     /// What is done when the origin has been asked.
-    after: After,
+    pub(super) after: After,
 }
 
 impl<S, B> Miss<S, B> {
@@ -62,6 +62,7 @@ impl<S, B> Miss<S, B> {
             stored: None,
             others: Vec::new(),
             ranged: false,
+            slices: None,
         };
         Self { origin, parts, body, reader, after: None }
     }
@@ -77,7 +78,15 @@ where
     R::Data: Send,
     R::Error: Into<BoxError>,
 {
-    pub(super) async fn run(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run(self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+        if self.reader.policy.slices.is_some() || ask.stored.as_ref().is_some_and(|stored| stored.is_sliced())
+        {
+            return Box::pin(self.run_sliced(ask)).await;
+        }
+        self.walk(ask).await
+    }
+
+    pub(super) async fn walk(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
         self.reader.take(ask);
         let reader = &self.reader;
         if reader.reason == ForwardReason::Bypass || reader.control.no_store {
@@ -157,7 +166,7 @@ where
                 Some(stored) => lead.found(stored),
                 // The origin's answer is for the store alone.
                 None => {
-                    drop(self.exchange(lead, runtime));
+                    drop(self.exchange(lead, runtime, true));
                     return true;
                 }
             }
@@ -178,7 +187,8 @@ where
     async fn ask_origin(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
         self.after = Ahead::of(&self.reader, &self.origin, &self.parts).map(Ahead::after_fill);
         let participant = lead.participate();
-        let (told, reader) = self.exchange(lead, runtime);
+        let again = self.reader.probe(false).map(|_| self.again());
+        let (told, reader) = self.exchange(lead, runtime, false);
         let outcome = Outcome::forward(reader.reason);
         match told.await {
             Ok(LeaderAnswer::Shared(own)) => match participant.answer().await {
@@ -200,6 +210,11 @@ where
                 }
                 _ => Ok(reader.no_answer()),
             },
+            Ok(LeaderAnswer::Sliced(stored, own)) => {
+                let mut response = reader.answer_stored(&stored, Outcome { stored: true, ..outcome });
+                response.headers_mut().extend(own);
+                Ok(response)
+            }
             Ok(LeaderAnswer::Refreshed(stored, own)) => {
                 // What is handed back as it was has not been stored anew.
                 let anew = !reader.stored.as_ref().is_some_and(|before| Arc::ptr_eq(before, &stored));
@@ -207,6 +222,13 @@ where
                 let mut response = reader.answer_stored(&stored, outcome);
                 response.headers_mut().extend(own);
                 Ok(response)
+            }
+            // It is about the slice that the edge asked for, and not about what the viewer did.
+            Ok(LeaderAnswer::Own(response))
+                if !reader.takes_of_probe(response.status())
+                    && let Some(again) = again =>
+            {
+                Box::pin(again.alone(None)).await
             }
             Ok(LeaderAnswer::Own(response)) => match reader.stand_in(Failure::Status(response.status())) {
                 Some(stale) => Ok(stale),
@@ -228,6 +250,7 @@ where
         self,
         lead: Lead,
         runtime: &Handle,
+        background: bool,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
         let Self { origin, mut parts, reader, after, .. } = self;
         parts.headers = reader.headers.clone();
@@ -243,9 +266,15 @@ where
             parts.headers.insert(RANGE, range.clone());
             recorder = recorder.ranged();
         }
+        let mut whole = None;
+        if let Some(slice) = reader.probe(background) {
+            whole = Some(Request::from_parts(parts.clone(), RequestBody::empty()));
+            parts.headers.insert(RANGE, slices::range_field(&slice));
+            recorder = recorder.probing(slice);
+        }
         // What the viewer sends is none of everyone's business.
         let request = Request::from_parts(parts, RequestBody::empty());
-        let exchange = Exchange { recorder, origin, request };
+        let exchange = Exchange { recorder, origin, request, whole };
         (spawn(exchange, after, runtime), reader)
     }
 
@@ -284,7 +313,7 @@ where
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
-    async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
         self.forward(detail, None).await
     }
 

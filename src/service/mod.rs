@@ -1,13 +1,15 @@
 //! [`Cache`]: the walk of one request.
 //!
 //! What can be decided at once is decided here, without a box or waiting for a lock: the method, the policy, the key,
-//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`]) and [`write`] (with its [`replacement`]).
+//! the lookup, a hit. What has to wait goes on in [`miss`] (with its [`reader`], and
+//! [`sliced`] for objects in slices) and [`write`] (with its [`replacement`]).
 //! What is fetched [`ahead`] of viewers follows from an answer and is no part of it.
 
 mod ahead;
 mod miss;
 mod reader;
 mod replacement;
+mod sliced;
 mod write;
 
 use std::sync::Arc;
@@ -154,6 +156,13 @@ impl<S> Cache<S> {
         let control = request_control(&parts, &facts, policy);
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now, trust) {
+            Look::Answer { stored, use_ } if stored.is_sliced() => {
+                if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
+                    Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
+                }
+                let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
+                miss.answer_sliced(&stored, use_)
+            }
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);

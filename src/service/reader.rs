@@ -1,11 +1,13 @@
 //! What stays of a request when its parts have gone to the origin: enough to wait for a fill, and to make the viewer's answer
 //! out of whatever comes.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, IF_MODIFIED_SINCE};
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, View};
@@ -20,7 +22,8 @@ use crate::request::Facts;
 use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::reuse::Failure;
 use crate::semantics::vary::Vary;
-use crate::semantics::{range, validation};
+use crate::semantics::{range, slices, validation};
+use crate::slices::{Asks, Sliced, Slicing};
 use crate::store::{Head, Stored};
 
 /// How often a request that waited for another variant looks for the fill of its own.
@@ -29,6 +32,7 @@ const REJOINS: u8 = 3;
 const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
 /// Everything about the request that stays when its parts have gone to the origin.
+#[derive(Clone)]
 pub(super) struct Reader {
     pub(super) edge: Arc<EdgeInner>,
     pub(super) policy: Arc<CachePolicy>,
@@ -47,6 +51,8 @@ pub(super) struct Reader {
     pub(super) others: Vec<Arc<Stored>>,
     /// The origin is asked for the viewer's range and no more.
     pub(super) ranged: bool,
+    /// How slices are got, and where. `None` under a policy that has none.
+    pub(super) slices: Option<(Arc<dyn Asks>, Handle)>,
 }
 
 /// What waiting for another request's fill came to.
@@ -112,7 +118,7 @@ impl Reader {
         let now = self.edge.clock.elapsed();
         let look = self.edge.look(self.query(), now, self.edge.contact.trust(now));
         (self.stored, self.others) = match look {
-            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, use_: Use::Fresh } if self.can_read(&stored) => return Some(stored),
             Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
             Look::Ask(ask) => (ask.stored, ask.others),
             Look::Unsatisfiable => (None, Vec::new()),
@@ -162,7 +168,11 @@ impl Reader {
             Answer::Flowing { head, length } if head.joinable && head.vary.matches(&self.headers) => {
                 Waited::Answered(self.answer_flowing(&head, length, participant, outcome))
             }
-            Answer::Stored(stored) if stored.head.joinable && stored.head.vary.matches(&self.headers) => {
+            Answer::Stored(stored)
+                if stored.head.joinable
+                    && stored.head.vary.matches(&self.headers)
+                    && self.can_read(&stored) =>
+            {
                 Waited::Answered(self.answer_stored(&stored, outcome))
             }
             // The answer is for other requests: those like this one share a fill of their own.
@@ -172,7 +182,7 @@ impl Reader {
                 Waited::Elsewhere
             }
             Answer::Flowing { .. } | Answer::Stored(_) => Waited::Alone(Detail::Uncacheable),
-            Answer::Unshared(Unshared::Private) => Waited::Alone(Detail::Uncacheable),
+            Answer::Unshared(Unshared::Private | Unshared::Changed) => Waited::Alone(Detail::Uncacheable),
             Answer::Unshared(Unshared::Refused(status)) => match self.stand_in(Failure::Status(status)) {
                 Some(stale) => Waited::Answered(stale),
                 None => Waited::Alone(Detail::OriginError),
@@ -212,9 +222,55 @@ impl Reader {
     pub(super) fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        let source = Source::Stored(Arc::clone(stored));
+        let source = self.source(stored);
         let length = Some(stored.total());
         answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now, Extensions::new())
+    }
+
+    fn source(&self, stored: &Arc<Stored>) -> Source {
+        match &self.slices {
+            Some((asks, runtime)) if stored.is_sliced() => Source::Sliced(Box::new(Sliced::new(Slicing {
+                edge: Arc::clone(&self.edge),
+                policy: Arc::clone(&self.policy),
+                key: self.key.clone(),
+                stored: Arc::clone(stored),
+                asks: Arc::clone(asks),
+                runtime: runtime.clone(),
+                headers: self.headers.clone(),
+            }))),
+            _ => Source::Stored(Arc::clone(stored)),
+        }
+    }
+
+    /// Whether the body of what is stored can be had.
+    pub(super) fn can_read(&self, stored: &Stored) -> bool {
+        !stored.is_sliced() || self.slices.is_some()
+    }
+
+    /// The slice to ask the origin for, where the whole would be more than is needed: of something unknown, the one with the
+    /// first byte of the viewer's range; of an object in slices that is only to be refreshed, the first.
+    pub(super) fn probe(&self, background: bool) -> Option<Range<u64>> {
+        let size = self.policy.slices?.size;
+        let before = self.stored.as_deref();
+        if self.ranged || self.method != Method::GET || before.is_some_and(|stored| !stored.is_sliced()) {
+            return None;
+        }
+        match before {
+            Some(_) if background => Some(0..size),
+            _ => slices::first_wanted(&self.headers, size),
+        }
+    }
+
+    /// Whether an answer with this status, to the request for a slice, is what the viewer's own would have.
+    pub(super) fn takes_of_probe(&self, status: StatusCode) -> bool {
+        match status {
+            StatusCode::PARTIAL_CONTENT => false,
+            // What lies beyond the end for the slice does so for the range, if nothing else decides.
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                !self.facts.conditional && range::is_single(&self.headers) && !range::is_suffix(&self.headers)
+            }
+            _ => true,
+        }
     }
 
     pub(super) fn answer_own<R: http_body::Body>(

@@ -133,6 +133,24 @@ impl MemoryStore {
         self.retain(key, |other| !std::ptr::eq(other, &**stored));
     }
 
+    /// Whether a generation of an object in slices is what its key has, and no invalidation is about it.
+    pub(crate) fn has_generation(&self, key: &[u8], id: u64, log: &Log) -> bool {
+        let is_it = |stored: &Arc<Stored>| stored.generation().is_some_and(|generation| generation.id == id);
+        self.peek(key).is_some_and(|slot| {
+            slot.variants().iter().any(|stored| is_it(stored) && log.is_current(stored.subject(key)))
+        })
+    }
+
+    /// Takes away a generation of an object in slices. Its slices are not found from then on.
+    pub(crate) fn remove_generation(&self, key: &CacheKey, id: u64) {
+        self.retain(key, |stored| stored.generation().is_none_or(|generation| generation.id != id));
+    }
+
+    /// Takes away whatever a key has.
+    pub(crate) fn forget(&self, key: &KeyBuf) {
+        self.slots.remove(key.as_bytes());
+    }
+
     fn retain(&self, key: &CacheKey, keep: impl Fn(&Stored) -> bool) {
         let Some(seen) = self.slots.peek(key.as_bytes()) else {
             return;

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use crate::invalidation::{Stamp, Subject};
 use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
+use crate::semantics::slices;
 use crate::semantics::vary::Vary;
 use crate::signature::{LastSignature, Signature};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -79,6 +80,11 @@ impl Head {
         self.terms.age(now.saturating_sub(self.received))
     }
 
+    /// What a slice needs of it, to be invalidated like the object.
+    fn slim(&self) -> Self {
+        Self { vary: Vary::default(), upstream_status: None, ..self.with_headers(HeaderMap::new()) }
+    }
+
     /// The same with other fields.
     pub(crate) fn with_headers(&self, headers: HeaderMap) -> Self {
         Self {
@@ -133,6 +139,8 @@ pub(crate) struct Stored {
     /// Where in the whole the body begins, and how long the whole is.
     first: u64,
     total: u64,
+    /// The body is not here: it is stored slice by slice.
+    generation: Option<Box<Generation>>,
     pub(crate) stamp: Stamp,
     /// After the origin failed: not asked again before this moment, in milliseconds, and above them the status with
     /// which it failed, 0 if it did not answer.
@@ -148,6 +156,23 @@ impl Stored {
         Self::part(head, body, 0, total, as_of)
     }
 
+    /// The head of an object of `total` bytes, that is stored in slices of `size` bytes.
+    pub(crate) fn sliced(head: Arc<Head>, total: u64, size: u64, id: u64, as_of: u64) -> Self {
+        let slim = Arc::new(head.slim());
+        let extra = size_of::<Generation>() + slim.weight();
+        let part = Self::part(head, Blocks::default(), 0, total, as_of);
+        let generation = Some(Box::new(Generation { id, size: size.max(1), slim }));
+        Self { weight: part.weight + extra as u64, generation, ..part }
+    }
+
+    /// The same body under another head.
+    pub(crate) fn under(&self, head: Arc<Head>, as_of: u64) -> Self {
+        match self.generation() {
+            Some(Generation { id, size, .. }) => Self::sliced(head, self.total, *size, *id, as_of),
+            None => Self::part(head, self.body.clone(), self.first, self.total, as_of),
+        }
+    }
+
     /// A part that begins at `first`, of a whole `total` bytes long.
     pub(crate) fn part(head: Arc<Head>, body: Blocks, first: u64, total: u64, as_of: u64) -> Self {
         let weight = OBJECT_OVERHEAD + head.weight() + body.blocks.len() * BLOCK_OVERHEAD;
@@ -157,6 +182,7 @@ impl Stored {
             body,
             first,
             total,
+            generation: None,
             stamp: Stamp::new(as_of),
             retry_at: AtomicU64::new(0),
             served: AtomicBool::new(false),
@@ -193,8 +219,23 @@ impl Stored {
         self.total
     }
 
+    /// Whether all of the body can be had: it is here, or slices of it are.
     pub(crate) fn is_whole(&self) -> bool {
-        self.body.length == self.total
+        self.body.length == self.total || self.is_sliced()
+    }
+
+    pub(crate) fn is_sliced(&self) -> bool {
+        self.generation.is_some()
+    }
+
+    /// The bytes of a slice of it.
+    pub(crate) fn slice(&self, index: u64) -> Range<u64> {
+        let size = self.generation().map_or(self.total, |generation| generation.size);
+        slices::bytes_of(index, size, self.total)
+    }
+
+    pub(crate) fn generation(&self) -> Option<&Generation> {
+        self.generation.as_deref()
     }
 
     /// Whether a viewer is answered with it for the first time. Says so once.
@@ -257,6 +298,16 @@ impl Stored {
                 .map_or(Failure::Disconnected, Failure::Status),
         )
     }
+}
+
+/// One state of an object that is stored in slices. Slices are found by its number, so that those of two never meet.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) id: u64,
+    /// Bytes in a slice.
+    pub(crate) size: u64,
+    /// The head that each slice has.
+    pub(crate) slim: Arc<Head>,
 }
 
 const MILLIS_BITS: u32 = 48;

@@ -24,6 +24,7 @@ mod refusals;
 mod released;
 mod requests;
 mod shareable;
+mod slices;
 mod stale;
 mod status;
 mod support;

@@ -1,0 +1,146 @@
+//! The object changes, is invalidated or evicted while it is read.
+
+use super::{Cinema, Film, SIZE, content};
+use crate::support::services::next;
+use crate::support::{get, read, request, settle};
+
+const LENGTH: usize = 100_000;
+
+#[tokio::test]
+async fn a_change_that_is_seen_before_the_head_is_sent_starts_over() {
+    for (name, length) in [("changed", LENGTH), ("shrunk", 50_000), ("grown", 150_000)] {
+        let cinema = Cinema::new(Film::new(0, LENGTH));
+        cinema.range("bytes=0-0").await;
+        cinema.show(Film::new(1, length));
+        let part = cinema.range("bytes=40000-49999").await;
+        assert_eq!(part.header("etag"), Some("\"1\""), "{name}");
+        assert_eq!(part.body, content(1, length)[40_000..50_000], "{name}");
+        assert_eq!(part.header("content-range"), Some(&*format!("bytes 40000-49999/{length}")), "{name}");
+        // Nothing of the old is left.
+        assert_eq!(cinema.range("bytes=0-0").await.body, content(1, length)[..1], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_has_become_small_or_gone_is_answered_as_it_is_now() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-0").await;
+    cinema.show(Film::new(1, 50));
+    let past = cinema.range("bytes=40000-").await;
+    assert_eq!(past.status, 416);
+    assert_eq!(cinema.range("bytes=0-9").await.body, content(1, 50)[..10]);
+}
+
+#[tokio::test]
+async fn a_change_that_is_seen_later_ends_the_body_in_an_error() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-0").await;
+    let mut response = cinema.world.send(get("/film")).await.unwrap();
+    let first = next(response.body_mut()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first, content(0, LENGTH)[..first.len()]);
+    cinema.show(Film::new(1, LENGTH));
+    let error = read(response).await.unwrap_err();
+    assert_eq!(error.kind(), tower_edge::BodyErrorKind::Changed);
+    // The next gets the new object.
+    assert_eq!(cinema.world.get("/film").await.body, content(1, LENGTH));
+}
+
+#[tokio::test]
+async fn an_invalidation_takes_every_slice() {
+    let cinema = Cinema::new(Film::new(0, LENGTH).with("cache-tag", "films"));
+    let all = [
+        tower_edge::Invalidation::all(),
+        tower_edge::Invalidation::tags(["films"]).unwrap(),
+        tower_edge::Invalidation::url("http://site.example/film").unwrap(),
+    ];
+    for (generation, what) in all.into_iter().enumerate() {
+        cinema.range("bytes=0-8191").await;
+        assert!(cinema.range("bytes=0-8191").await.is_hit());
+        cinema.show(Film::new(generation + 1, LENGTH).with("cache-tag", "films"));
+        let receipt = cinema.world.edge.invalidator().invalidate(what).unwrap();
+        let part = cinema.range("bytes=4096-8191").await;
+        assert_eq!(part.body, content(generation + 1, LENGTH)[4096..8192]);
+        settle().await;
+        assert_eq!(receipt.objects(), 3, "the head and two slices");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_while_the_object_is_invalidated_reads_on_if_it_has_not_changed() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-0").await;
+    let mut response = cinema.world.send(get("/film")).await.unwrap();
+    next(response.body_mut()).await.unwrap().unwrap().unwrap();
+    cinema.world.edge.invalidator().invalidate(tower_edge::Invalidation::all()).unwrap();
+    assert_eq!(read(response).await.unwrap().body.len(), LENGTH - SIZE as usize);
+    settle().await;
+    assert_eq!(cinema.world.edge.stats().objects, 0, "nothing of what nobody finds is kept");
+}
+
+#[tokio::test]
+async fn a_write_takes_every_slice() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-0").await;
+    cinema.show(Film::new(1, LENGTH));
+    cinema.world.ask(request("DELETE", "/film", &[])).await;
+    assert_eq!(cinema.range("bytes=0-0").await.body, content(1, LENGTH)[..1]);
+}
+
+#[tokio::test]
+async fn a_stale_object_is_made_fresh_and_keeps_its_slices() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-8191").await;
+    cinema.world.pass_seconds(61);
+    let part = cinema.range("bytes=4096-4097").await;
+    assert_eq!(part.body, content(0, LENGTH)[4096..4098]);
+    let seen = cinema.world.origin.seen();
+    assert_eq!(
+        (&seen[2].headers["if-none-match"], &seen[2].headers["range"]),
+        (&"\"0\"".parse().unwrap(), &"bytes=4096-8191".parse().unwrap())
+    );
+    assert!(cinema.range("bytes=0-8191").await.is_hit());
+    assert_eq!(seen.len(), 3);
+
+    cinema.world.pass_seconds(61);
+    cinema.show(Film::new(1, LENGTH));
+    let part = cinema.range("bytes=4096-4097").await;
+    assert_eq!((part.body.as_ref(), part.header("etag")), (&content(1, LENGTH)[4096..4098], Some("\"1\"")));
+    assert_eq!(cinema.range("bytes=0-0").await.body, content(1, LENGTH)[..1]);
+    assert_eq!(cinema.asked()[3..], ["bytes=4096-8191", "bytes=0-4095"]);
+}
+
+#[tokio::test]
+async fn a_stale_object_is_refreshed_by_a_slice_while_it_is_served() {
+    let control = "max-age=60, stale-while-revalidate=600";
+    let cinema = Cinema::new(Film::new(0, LENGTH).with("cache-control", control));
+    cinema.range("bytes=4096-4096").await;
+    cinema.world.pass_seconds(61);
+    cinema.show(Film::new(1, LENGTH).with("cache-control", control));
+    let stale = cinema.range("bytes=4096-4096").await;
+    assert!(stale.is_hit());
+    assert_eq!(stale.header("etag"), Some("\"0\""));
+    settle().await;
+    assert_eq!(cinema.asked(), ["bytes=4096-8191", "bytes=0-4095"]);
+    assert_eq!(cinema.range("bytes=0-0").await.body, content(1, LENGTH)[..1]);
+}
+
+#[tokio::test]
+async fn a_slice_that_was_evicted_is_got_again() {
+    let policy = super::policy();
+    let limits = tower_edge::Limits { object_size: Some(8 * 1024), ..policy.limits };
+    let policy = tower_edge::CachePolicy { limits, ..policy };
+    let length = 1 << 20;
+    let film = std::sync::Arc::new(Film::new(0, length));
+    let shown = std::sync::Arc::clone(&film);
+    let origin = crate::support::Origin::new(move |seen| {
+        let answer = shown.answer(&seen);
+        async move { Ok(answer) }
+    });
+    let world = crate::support::World::with(origin, |edge| edge.capacity(256 * 1024).policy(policy));
+    for _ in 0..3 {
+        let whole = world.get("/film").await;
+        assert_eq!(whole.body, film.content);
+    }
+    let (objects, bytes) = (world.edge.stats().objects, world.edge.stats().bytes);
+    assert!(objects > 10 && bytes <= 256 * 1024, "{objects} {bytes}");
+}

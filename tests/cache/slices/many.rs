@@ -1,0 +1,171 @@
+//! Many viewers, and origins that fail or hang.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{Cinema, Film, SIZE, content, policy};
+use crate::support::{Origin, OriginDown, World, feed, read, request, response, settle, streamed};
+
+const LENGTH: usize = 100_000;
+
+#[tokio::test]
+async fn a_hundred_viewers_of_one_slice_cost_one_request() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    let viewers = (0..100).map(|n| {
+        let range = format!("bytes={}-{}", 5000 + n, 5100 + n);
+        let future = cinema.world.send(request("GET", "/film", &[("range", &range)]));
+        async move { read(future.await.unwrap()).await.unwrap() }
+    });
+    for (n, reply) in join_all(viewers).await.into_iter().enumerate() {
+        assert_eq!(reply.body, content(0, LENGTH)[5000 + n..=5100 + n]);
+    }
+    assert_eq!(cinema.asked(), ["bytes=4096-8191"]);
+
+    // Another slice of what is known by now.
+    let viewers = (0..100).map(|_| {
+        let future = cinema.world.send(request("GET", "/film", &[("range", "bytes=50000-50009")]));
+        async move { read(future.await.unwrap()).await.unwrap() }
+    });
+    for reply in join_all(viewers).await {
+        assert_eq!(reply.body, content(0, LENGTH)[50_000..50_010]);
+    }
+    assert_eq!(cinema.asked(), ["bytes=4096-8191", "bytes=49152-53247"]);
+}
+
+#[tokio::test]
+async fn a_thousand_single_bytes_pull_no_slice_twice() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    for n in 0..1000 {
+        let at = n * 97 % LENGTH;
+        let part = cinema.range(&format!("bytes={at}-{at}")).await;
+        assert_eq!(part.body, content(0, LENGTH)[at..=at]);
+    }
+    let mut asked = cinema.asked();
+    let pulled = asked.len();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(pulled, asked.len());
+    assert!(pulled <= LENGTH.div_ceil(SIZE as usize));
+}
+
+#[tokio::test]
+async fn an_origin_that_is_down_answers_nobody_and_spoils_nothing() {
+    let (down, film) = (Arc::new(AtomicBool::new(false)), Film::new(0, LENGTH));
+    let is_down = Arc::clone(&down);
+    let world = World::with_policy(
+        Origin::new(move |seen| {
+            let answer =
+                if is_down.load(Ordering::Relaxed) { Err(OriginDown) } else { Ok(film.answer(&seen)) };
+            async move { answer }
+        }),
+        policy(),
+    );
+    let range = |range: &'static str| world.send(request("GET", "/film", &[("range", range)]));
+    read(range("bytes=0-0").await.unwrap()).await.unwrap();
+    down.store(true, Ordering::Relaxed);
+    assert_eq!(range("bytes=50000-50001").await.unwrap_err(), OriginDown);
+    assert_eq!(read(range("bytes=1-1").await.unwrap()).await.unwrap().status, 206);
+    // It fails in the midst of the body.
+    let broken = range("bytes=0-8191").await.unwrap();
+    assert!(read(broken).await.is_err());
+    down.store(false, Ordering::Relaxed);
+    assert_eq!(read(range("bytes=0-8191").await.unwrap()).await.unwrap().body, content(0, LENGTH)[..8192]);
+}
+
+#[tokio::test]
+async fn an_error_of_the_origin_is_handed_on() {
+    let (failing, film) = (Arc::new(AtomicBool::new(false)), Film::new(0, LENGTH));
+    let fails = Arc::clone(&failing);
+    let world = World::with_policy(
+        Origin::new(move |seen| {
+            let answer =
+                if fails.load(Ordering::Relaxed) { response(503, &[], "later") } else { film.answer(&seen) };
+            async move { Ok(answer) }
+        }),
+        policy(),
+    );
+    let range = async |range| world.get_with("/film", &[("range", range)]).await;
+    failing.store(true, Ordering::Relaxed);
+    assert_eq!(range("bytes=0-0").await.status, 503);
+    failing.store(false, Ordering::Relaxed);
+    assert_eq!(range("bytes=0-0").await.status, 206);
+    failing.store(true, Ordering::Relaxed);
+    assert_eq!(range("bytes=50000-").await.status, 503);
+    assert!(range("bytes=0-0").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_that_hangs_holds_nobody_but_its_reader() {
+    let film = Film::new(0, LENGTH);
+    let world = World::with_policy(
+        Origin::new(move |seen| {
+            let answer = film.answer(&seen);
+            async move {
+                // The second request never has an answer.
+                if seen.number == 1 {
+                    std::future::pending::<()>().await;
+                }
+                Ok(answer)
+            }
+        }),
+        policy(),
+    );
+    let range = || world.send(request("GET", "/film", &[("range", "bytes=50000-50001")]));
+    world.get_with("/film", &[("range", "bytes=0-0")]).await;
+    let hanging = tokio::spawn(range());
+    settle().await;
+    let part = tokio::time::timeout(Duration::from_secs(6), range()).await.expect("not for ever").unwrap();
+    assert_eq!(read(part).await.unwrap().body, content(0, LENGTH)[50_000..50_002]);
+    hanging.abort();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(world.edge.stats().fills, 0);
+}
+
+#[tokio::test]
+async fn a_slice_that_breaks_off_is_got_once_more() {
+    let film = Film::new(0, LENGTH);
+    let (feeder, body) = feed();
+    let body = std::sync::Mutex::new(Some(body));
+    let world = World::with_policy(
+        Origin::new(move |seen| {
+            let answer = match seen.number {
+                1 => {
+                    let body = body.lock().unwrap().take().unwrap();
+                    let (mut head, _) = film.answer(&seen).into_parts();
+                    let answer = streamed(&[], body);
+                    head.headers.remove("content-length");
+                    http::Response::from_parts(head, answer.into_body())
+                }
+                _ => film.answer(&seen),
+            };
+            async move { Ok(answer) }
+        }),
+        policy(),
+    );
+    world.get_with("/film", &[("range", "bytes=0-0")]).await;
+    let viewer = tokio::spawn(world.send(request("GET", "/film", &[("range", "bytes=4096-8191")])));
+    settle().await;
+    feeder.send(content(0, LENGTH).slice(4096..5000));
+    let viewer = tokio::spawn(read(viewer.await.unwrap().unwrap()));
+    settle().await;
+    feeder.fail("cut");
+    assert_eq!(viewer.await.unwrap().unwrap().body, content(0, LENGTH)[4096..8192]);
+    assert_eq!(world.origin.asked(), 3);
+}
+
+#[tokio::test]
+async fn viewers_are_served_though_the_edge_runs_as_many_fills_as_it_may() {
+    let film = Film::new(0, LENGTH);
+    let origin = Origin::new(move |seen| {
+        let answer = film.answer(&seen);
+        async move { Ok(answer) }
+    });
+    let world = World::with(origin, |edge| edge.max_fills(1).policy(policy()));
+    for _ in 0..2 {
+        assert_eq!(world.get("/film").await.body, content(0, LENGTH));
+        assert_eq!(world.get_with("/film", &[("range", "bytes=-1")]).await.body.len(), 1);
+    }
+}
