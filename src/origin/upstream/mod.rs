@@ -74,4 +74,4 @@ pub use self::builder::Builder;
 pub use self::error::{Error, ErrorKind};
 pub use self::resolve::{Resolve, Resolving};
 pub use self::service::Upstream;
-pub use self::settings::{HostField, Pool, Protocol, Timeouts, Tls};
+pub use self::settings::{HostField, Identity, Pool, Protocol, Timeouts, Tls};
