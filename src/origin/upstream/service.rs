@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::sync::OwnedSemaphorePermit;
@@ -53,6 +53,15 @@ impl Upstream {
     /// Starts the configuration of an upstream: `origin` is the scheme, the host and, if need be, the port of a site.
     pub fn builder(origin: impl Into<String>) -> Builder {
         Builder::new(origin.into())
+    }
+
+    /// Refuses a request that this upstream has sent before, as it does when it is called. A server asks before its cache: there the
+    /// request would wait for the answer to itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Loop`], of such a request.
+    pub fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
+        self.0.rules.refuse_loop(headers)
     }
 }
 
