@@ -7,6 +7,7 @@ mod admit;
 mod api;
 mod args;
 mod client;
+mod compress;
 mod config;
 mod configured;
 mod control;
@@ -15,8 +16,10 @@ mod forms;
 mod log;
 mod page;
 mod patience;
+mod relocate;
 mod run;
 mod serve;
+mod single;
 mod site;
 mod token;
 

@@ -113,6 +113,10 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("methods = \"GET\"", "8:11: methods: expected a list of strings, found string"),
         ("methods = [\"GET\", \"CONNECT\"]", "8:19: methods: \"CONNECT\": CONNECT is for forward proxies"),
         ("policy = \"x\"", "8:10: policy: \"x\": there is no policy \"x\""),
+        (
+            "[origin.b]\nkind = \"upstream\"\nurl = \"https://b\"\nclient-key = \"b.key\"",
+            "8:9: client-certificate and client-key need each other",
+        ),
         ("strip-prefix = \"/a\"", "8:16: strip-prefix: not every path of \"*\" begins with it"),
         (
             "add-prefix = \"a/\"",

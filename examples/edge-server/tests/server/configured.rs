@@ -19,16 +19,16 @@ use crate::support::{command, origin, run};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder that goes with its test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         // Whole or not at all, as those who reload would have it.
         let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
         fs::write(&new, text).unwrap();
@@ -44,16 +44,16 @@ impl Drop for Folder {
 }
 
 /// A server by a file; it ends with this value.
-struct Configured {
+pub(crate) struct Configured {
     process: Child,
-    addresses: Vec<SocketAddr>,
-    file: String,
-    folder: Folder,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) file: String,
+    pub(crate) folder: Folder,
     log: Arc<std::sync::Mutex<String>>,
 }
 
 impl Configured {
-    fn start(folder: Folder, listeners: usize, text: &str) -> Self {
+    pub(crate) fn start(folder: Folder, listeners: usize, text: &str) -> Self {
         let file = folder.write("edge.toml", text);
         let mut process = command(&["--config", &file])
             .env_remove("RUST_LOG")
@@ -73,16 +73,16 @@ impl Configured {
         Self { process, addresses, file, folder, log }
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         self.talk(&format!("GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"))
     }
 
-    fn talk(&self, request: &str) -> String {
+    pub(crate) fn talk(&self, request: &str) -> String {
         exchange(TcpStream::connect(self.addresses[0]).unwrap(), request)
     }
 
     /// Has the file read again, and waits until a line of the log says what became of it.
-    fn reload(&self, text: &str, said: &str) {
+    pub(crate) fn reload(&self, text: &str, said: &str) {
         self.folder.write("edge.toml", text);
         let before = self.log.lock().unwrap().matches(said).count();
         let killed = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
@@ -98,7 +98,7 @@ impl Drop for Configured {
     }
 }
 
-fn until(condition: impl Fn() -> bool) {
+pub(crate) fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "it does not come about");
@@ -106,7 +106,7 @@ fn until(condition: impl Fn() -> bool) {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> String {
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     // TLS without a farewell is the other's way of closing.
@@ -126,13 +126,13 @@ fn named(name: &'static str) -> SocketAddr {
     })
 }
 
-fn upstream(name: &str, address: SocketAddr) -> String {
+pub(crate) fn upstream(name: &str, address: SocketAddr) -> String {
     format!("[origin.{name}]\nkind = \"upstream\"\nurl = \"http://{address}\"\n")
 }
 
-const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+pub(crate) const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
 
-fn catch_all(origin: &str) -> String {
+pub(crate) fn catch_all(origin: &str) -> String {
     format!("[[behavior]]\npath = \"*\"\norigin = \"{origin}\"\n")
 }
 
@@ -315,7 +315,7 @@ fn no_request_fails_or_is_mixed_while_the_file_is_reloaded_a_hundred_times() {
 }
 
 /// A certificate for `site`, and what trusts it.
-fn certificate(folder: &Folder) -> Arc<ClientConfig> {
+pub(crate) fn certificate(folder: &Folder) -> Arc<ClientConfig> {
     let made = rcgen::generate_simple_self_signed(["site".to_owned()]).unwrap();
     folder.write("key.pem", &made.signing_key.serialize_pem());
     folder.write("certificate.pem", &made.cert.pem());
@@ -329,7 +329,7 @@ fn certificate(folder: &Folder) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn tls(
+pub(crate) fn tls(
     address: SocketAddr,
     trust: &Arc<ClientConfig>,
     alpn: &[&[u8]],

@@ -4,11 +4,17 @@
 
 mod clearing;
 mod commands;
+mod compression;
 #[cfg(unix)]
 mod configured;
 mod control;
 mod demo;
 mod flags;
 mod guard;
+#[cfg(unix)]
+mod identity;
+mod passage;
+#[cfg(unix)]
+mod places;
 mod support;
 mod wire;
