@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tower_edge::origin::upstream::{Protocol, Upstream};
 
 use crate::passage::front;
-use crate::support::{Certificate, Origin, read_head, secure};
+use crate::support::{Certificate, Origin, PATIENCE, read_head, secure};
 
 const WISH: &[u8] = b"PUT /x HTTP/1.1\r\nHost: site\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 
@@ -85,7 +85,7 @@ async fn an_answer_without_100_reaches_the_viewer_and_no_body_is_asked_for() {
     for number in 1..=2 {
         let mut viewer = viewer(upstream.clone()).await;
         let mut answer = String::new();
-        viewer.read_to_string(&mut answer).await.unwrap();
+        timeout(PATIENCE, viewer.read_to_string(&mut answer)).await.expect("it is closed").unwrap();
         let answer = answer.to_lowercase();
         assert!(answer.starts_with("http/1.1 417 ") && answer.ends_with("\r\n\r\nnope"), "{answer}");
         assert!(answer.contains("connection: close\r\n"), "{answer}");
