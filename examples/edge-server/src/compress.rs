@@ -1,11 +1,11 @@
 //! Compression of what the origin sends as it is, on the origin's side of the cache: [`Asked`].
 //!
-//! Each coding is stored as a variant of its own, by `Vary: Accept-Encoding`, and is made once. tower-http's layer does the coding; what
-//! makes that safe behind a cache is decided here:
+//! Each coding is stored as a variant of its own, by `Vary: Accept-Encoding`, and is made once. tower-http's layer does the
+//! coding; what makes that safe behind a cache is decided here:
 //!
 //! - A compressed body is another representation, so its strong `ETag` becomes weak (RFC 9110 §8.8.3): conditions still
-//!   match, and no part of one coding is joined to another's. What is said of the bytes as they were goes: their length, their
-//!   digests, `Accept-Ranges`.
+//!   match, and no part of one coding is joined to another's. What is said of the bytes as they were goes: their length,
+//!   their digests, `Accept-Ranges`.
 //! - A 304 to a weak tag of ours names the origin's strong one, and is about the stored, compressed variant all the same.
 //! - Who asks for the head is told what who asks for the whole is.
 
@@ -152,8 +152,7 @@ fn preferred(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
-/// The weak tag of a condition that names no other. Origins that compare what they are sent with what they send, letter by letter, know
-/// theirs only.
+/// The weak tag of a condition that names no other. Origins that compare letter by letter know theirs only.
 fn name_both_ways(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(IF_NONE_MATCH).iter();
     let (Some(weak), None) = (lines.next().cloned(), lines.next()) else { return None };

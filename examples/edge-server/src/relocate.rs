@@ -1,7 +1,7 @@
 //! Where an origin's answers lead, in the viewer's terms: [`Relocate`].
 //!
-//! `Location` and `Content-Location` name what the origin knows: its own host, its own paths. Viewers know others, and so does
-//! the cache, which clears what a write's answer names.
+//! `Location` and `Content-Location` name what the origin knows: its own host, its own paths. Viewers know others, and so
+//! does the cache, which clears what a write's answer names.
 
 use hyper::Request;
 use hyper::header::{CONTENT_LOCATION, HOST, HeaderMap, HeaderValue, LOCATION};

@@ -1,8 +1,8 @@
 //! `Expect: 100-continue` (RFC 9110 §10.1.1): a body that waits until the origin wants it.
 //!
 //! hyper's server tells its viewer to go on when the body is first polled. So the body that goes to the origin polls the
-//! viewer's only when the origin has said 100, or nothing for a while. An origin that answers at once never gets the body, and no
-//! viewer sends it in vain; the connection, on which the origin may still wait for it, is closed.
+//! viewer's only when the origin has said 100, or nothing for a while. An origin that answers at once never gets the body,
+//! and no viewer sends it in vain; the connection, on which the origin may still wait for it, is closed.
 
 use std::fmt;
 use std::future::Future;

@@ -54,8 +54,8 @@
 //! # Limits
 //!
 //! - hyper's client hands interim answers (103) of HTTP/1.1 to the callback in the request's extensions
-//!   (`hyper::ext::on_informational`), and drops those of HTTP/2; its server cannot send any but the 100 of `Expect`. That callback is not
-//!   called of a request with `Expect: 100-continue`, and of one over HTTP/2 the origin sees no `Expect`.
+//!   (`hyper::ext::on_informational`), and drops those of HTTP/2; its server cannot send any but the 100 of `Expect`. A
+//!   request with `Expect: 100-continue` and a body has that callback replaced; over HTTP/2 the origin sees no `Expect`.
 //! - Over HTTP/1.1, hyper sends only those trailers of a request that its `Trailer` field announces.
 //! - WebSocket over HTTP/2 (RFC 8441) is not supported: viewers use HTTP/1.1 for it.
 //! - It needs a tokio runtime with I/O and time enabled.

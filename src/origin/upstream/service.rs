@@ -55,8 +55,8 @@ impl Upstream {
         Builder::new(origin.into())
     }
 
-    /// Refuses a request that this upstream has sent before, as it does when it is called. A server asks before its cache: there the
-    /// request would wait for the answer to itself.
+    /// Refuses a request that this upstream has sent before, as it does when it is called. A server asks before its cache:
+    /// there the request would wait for the answer to itself.
     ///
     /// # Errors
     /// [`ErrorKind::Loop`], of such a request.
