@@ -75,6 +75,7 @@ fn policy(section: &Section<'_>) -> CachePolicy {
             .unwrap_or_default(),
         // A behavior says it.
         prefetch: None,
+        slices: None,
         limits: limits(&section.section("limits")),
     }
 }
