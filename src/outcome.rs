@@ -80,6 +80,8 @@ pub enum Detail {
     OnlyIfCached,
     /// Another edge asked, which had come further in the log of invalidations.
     Behind,
+    /// The edge has lost contact with its distribution's log of invalidations.
+    NoContact,
 }
 
 impl Outcome {
@@ -155,6 +157,7 @@ impl Detail {
             Self::MaxStale => "max-stale",
             Self::OnlyIfCached => "only-if-cached",
             Self::Behind => "behind",
+            Self::NoContact => "no-contact",
         }
     }
 }

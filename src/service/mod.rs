@@ -18,6 +18,7 @@ use tower::{BoxError, Service, ServiceExt};
 use self::miss::Miss;
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
+use crate::contact::Trust;
 use crate::edge::Edge;
 use crate::future::ResponseFuture;
 use crate::key::{self, KeyBuf, NoKey};
@@ -126,6 +127,11 @@ impl<S> Cache<S> {
             return self.pass(request, bypass.because(Detail::Untouched));
         }
         let edge = &self.edge.0;
+        let now = edge.clock.elapsed();
+        let trust = edge.contact.trust(now);
+        if trust == Trust::None {
+            return self.pass(request, bypass.because(Detail::NoContact));
+        }
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
         if facts.nominates {
@@ -144,9 +150,8 @@ impl<S> Cache<S> {
             }
         };
         let control = request_control(&parts, &facts, policy);
-        let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
-        match edge.look(query, now) {
+        match edge.look(query, now, trust) {
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);

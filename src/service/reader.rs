@@ -109,7 +109,8 @@ impl Reader {
     /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
     /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
     pub(super) fn look_again(&mut self) -> Option<Arc<Stored>> {
-        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        let now = self.edge.clock.elapsed();
+        let look = self.edge.look(self.query(), now, self.edge.contact.trust(now));
         (self.stored, self.others) = match look {
             Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
             Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),

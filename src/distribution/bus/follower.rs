@@ -54,7 +54,7 @@ pub struct Progress {
     /// Up to here the log may be in force on the edge: it is being applied. What the edge asks others for from now on has
     /// to be as new as that.
     pub begun: Option<Position>,
-    /// The edge is on the roll: receipts wait for it.
+    /// The edge is on the roll with its position: receipts wait for it.
     pub is_on_roll: bool,
     /// How often everything was treated as invalidated, since the log could not tell what was.
     pub resets: u64,
@@ -255,6 +255,7 @@ impl Inner {
     async fn read_by(&self, reader: &mut dyn BusReader, left: &mut Left, backoff: &mut Backoff) -> BusError {
         // The first look is to see where the log stands.
         let mut patience = Duration::ZERO;
+        let mut resets = 0u8;
         loop {
             let had = self.progress.borrow().applied;
             let began = self.now();
@@ -263,7 +264,14 @@ impl Inner {
                 Err(error) => return error,
             };
             let head = read.head;
-            match self.take(had, left, read).await {
+            let before = self.progress.borrow().resets;
+            let taken = self.take(had, left, read).await;
+            resets = if self.progress.borrow().resets > before { resets + 1 } else { 0 };
+            if resets > 1 {
+                // A log that never gets in order is not followed as fast as it can be read.
+                return BusError::Changed;
+            }
+            match taken {
                 Ok(now_at) if now_at.number >= head => {
                     self.in_contact(|contacts| contacts.read = Some(began));
                     *self.trouble.lock() = None;
@@ -375,7 +383,7 @@ impl Inner {
             }
             backoff.reset();
             self.in_contact(|contacts| contacts.reported = Some(began));
-            if !is_on_roll {
+            if !is_on_roll && applied.is_some() {
                 self.progress.send_modify(|progress| progress.is_on_roll = true);
             }
             let news = progress.wait_for(|progress| (progress.applied, progress.swept) != (applied, swept));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::receipt::{BusReceipt, Seen};
+use super::receipt::{BusReceipt, Seen, Silences};
 use super::{Bus, BusError, Position, Record, RecordError, Roll};
 use crate::clock::{Clock, SystemClock};
 use crate::edge::Edge;
@@ -28,6 +28,7 @@ pub(super) struct Shared {
     pub(super) silence: Duration,
     queue: Option<Queue>,
     pub(super) seen: Mutex<Seen>,
+    pub(super) silences: Mutex<Silences>,
 }
 
 /// What waits for the log to come back.
@@ -90,8 +91,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(1);
 impl BusInvalidator {
     /// Appends to a log. `author` stands in every record.
     pub fn new(bus: Arc<dyn Bus>, author: impl Into<String>) -> Self {
-        let seen = Mutex::default();
-        Self { shared: Arc::new(Shared { bus, author: author.into(), silence: SILENCE, queue: None, seen }) }
+        let (seen, silences) = (Mutex::default(), Mutex::default());
+        let author = author.into();
+        Self { shared: Arc::new(Shared { bus, author, silence: SILENCE, queue: None, seen, silences }) }
     }
 
     /// Receipts wait so long for an edge that does not report; then it is named as silent, and they go on without it. Five
@@ -112,14 +114,20 @@ impl BusInvalidator {
     }
 
     fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
-        let Shared { bus, author, silence, .. } = &*self.shared;
-        let (bus, author, seen) = (Arc::clone(bus), author.clone(), Mutex::default());
-        let queue = self.shared.queue.as_ref().map(|queue| Queue {
-            limit: queue.limit,
-            edges: queue.edges.clone(),
+        let Shared { bus, author, silence, queue, .. } = &*self.shared;
+        let queue = queue.as_ref().map(|Queue { limit, edges, .. }| Queue {
+            limit: *limit,
+            edges: edges.clone(),
             waiting: Mutex::default(),
         });
-        let mut shared = Shared { bus, author, silence: *silence, queue, seen };
+        let mut shared = Shared {
+            bus: Arc::clone(bus),
+            author: author.clone(),
+            silence: *silence,
+            queue,
+            seen: Mutex::default(),
+            silences: Mutex::default(),
+        };
         change(&mut shared);
         Self { shared: Arc::new(shared) }
     }
@@ -189,6 +197,7 @@ impl Shared {
     pub(super) async fn roll(&self) -> Result<Roll, BusError> {
         let roll = self.bus.roll().await?;
         self.seen.lock().note(roll.incarnation);
+        self.silences.lock().note(&roll, self.silence);
         Ok(roll)
     }
 }

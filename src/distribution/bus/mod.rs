@@ -46,6 +46,8 @@ mod local;
 mod position;
 mod receipt;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod step;
 
 use std::fmt;
@@ -61,6 +63,8 @@ pub use self::local::Local;
 pub use self::position::{Incarnation, ParsePositionError, Position};
 pub use self::receipt::{BusReceipt, EdgeProgress, EdgeState};
 pub use self::record::{Record, RecordError};
+#[cfg(feature = "redis")]
+pub use self::redis::{Concern, Redis, RedisSettings};
 pub use self::step::Reset;
 pub use crate::contact::WithoutContact;
 

@@ -1,11 +1,12 @@
 //! What became of an invalidation on every edge: [`BusReceipt`].
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::invalidator::Shared;
 use super::{BusError, Incarnation, Position, Report, Roll};
@@ -116,10 +117,13 @@ impl BusReceipt {
                 Ok(roll) => {
                     failing = Duration::ZERO;
                     let edges = self.judge(&roll);
-                    let lives = |edge: &&EdgeProgress| edge.state != EdgeState::Silent;
-                    if roll.age >= self.shared.silence
-                        && edges.iter().filter(lives).all(|edge| edge.state >= state)
-                    {
+                    let done = |edge: &EdgeProgress| match edge.state {
+                        EdgeState::Silent => {
+                            self.shared.silences.lock().is_certain(edge, self.shared.silence)
+                        }
+                        reached => reached >= state,
+                    };
+                    if roll.age >= self.shared.silence && edges.iter().all(done) {
                         return Ok(edges);
                     }
                 }
@@ -140,10 +144,9 @@ impl BusReceipt {
                 }
                 _ => false,
             };
-            let patience = self.shared.silence.max(report.trusts_for.unwrap_or_default());
             let state = match (has(report.swept), has(report.applied)) {
                 (true, true) => EdgeState::Swept,
-                _ if *heard > patience => EdgeState::Silent,
+                _ if is_silent(report, *heard, self.shared.silence) => EdgeState::Silent,
                 (_, true) => EdgeState::Applied,
                 _ => EdgeState::Pending,
             };
@@ -157,6 +160,36 @@ impl fmt::Debug for BusReceipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("BusReceipt");
         shown.field("id", &self.id()).field("position", &self.position()).finish_non_exhaustive()
+    }
+}
+
+/// Until then an edge may use what it has stored.
+fn is_silent(report: &Report, heard: Duration, silence: Duration) -> bool {
+    heard > silence.max(report.trusts_for.unwrap_or_default())
+}
+
+/// Edges that were silent when the roll was last looked at, and since when they have been found so.
+///
+/// An edge can seem silent because the log was away, and everybody with it. So it has to have been silent while somebody
+/// here could look: for that long again.
+#[derive(Debug, Default)]
+pub(super) struct Silences(HashMap<String, Instant>);
+
+impl Silences {
+    pub(super) fn note(&mut self, roll: &Roll, silence: Duration) {
+        let now = Instant::now();
+        let silent = roll.members.iter().filter(|(report, heard)| is_silent(report, *heard, silence));
+        let still = silent.map(|(report, heard)| {
+            let known = self.0.get(&report.id).copied();
+            // If it has spoken since, its silence begins anew.
+            let since = known.filter(|since| now.duration_since(*since) <= *heard).unwrap_or(now);
+            (report.id.clone(), since)
+        });
+        self.0 = still.collect();
+    }
+
+    fn is_certain(&self, edge: &EdgeProgress, silence: Duration) -> bool {
+        self.0.get(&edge.id).is_some_and(|since| since.elapsed() >= silence)
     }
 }
 
