@@ -13,6 +13,8 @@ const FILLERS: usize = 16;
 
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
+    /// As the generators of load write it: it is part of a cache's key.
+    host: String,
 }
 
 impl Client {
@@ -23,7 +25,7 @@ impl Client {
         let stream = TcpStream::connect(local(port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
+        Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream), host: local(port).to_string() })
     }
 
     /// Gets a path, whose body must be so long, and returns the time to the first byte of the body.
@@ -33,7 +35,7 @@ impl Client {
     /// Anything but a 200 of that length.
     pub(crate) fn get(&mut self, path: &str, length: u64) -> io::Result<Duration> {
         let start = Instant::now();
-        write!(self.stream.get_mut(), "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        self.ask(path)?;
         let stated = self.head(path)?;
         if stated != Some(length) {
             return Err(io::Error::other(format!("{path} has {stated:?} bytes")));
@@ -45,6 +47,11 @@ impl Client {
         }
         let read = io::copy(&mut self.stream.by_ref().take(length), &mut io::sink())?;
         if read == length { Ok(time) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn ask(&mut self, path: &str) -> io::Result<()> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        self.stream.get_mut().write_all(head.as_bytes())
     }
 
     /// Reads a head. Returns its `Content-Length`.
@@ -76,7 +83,7 @@ impl Client {
 /// It does not answer that.
 pub(crate) fn count(origin: u16) -> io::Result<u64> {
     let mut client = Client::new(origin)?;
-    write!(client.stream.get_mut(), "GET /count HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    client.ask("/count")?;
     let length = client.head("/count")?.unwrap_or_default();
     let mut text = String::new();
     client.stream.take(length).read_to_string(&mut text)?;
