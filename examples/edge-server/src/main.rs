@@ -11,6 +11,7 @@ mod config;
 mod configured;
 mod control;
 mod demo;
+mod distribution;
 mod forms;
 mod log;
 mod page;
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
             }
             Err(report) => refused(&report),
         },
+        Ok(Task::DemoDistribution(args)) => {
+            log::start(None);
+            ended(demo::distribution::run(args))
+        }
         Ok(Task::Call(call)) => client::run(call),
         Err(exit) => exit,
     }

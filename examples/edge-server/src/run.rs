@@ -12,6 +12,8 @@ use tower_edge::origin::upstream::{HostField, Protocol, Timeouts, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
+use crate::distribution::Membership;
+use crate::site::erased;
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -29,9 +31,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .tariff(tariff)
         .build()?;
 
+    let membership = Membership::join(&edge, &args.name, &args.distribution).await?;
     let closing = watch::Sender::new(false);
     let control = control::open(
         &args.control,
+        membership.clone(),
         Arc::new({
             let edge = edge.clone();
             move || edge.clone()
@@ -56,14 +60,21 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let protocol = if args.origin_http2 { Protocol::Http2 } else { Protocol::Negotiated };
     let timeouts = Timeouts { first_byte: args.first_byte_time, ..Timeouts::default() };
     let upstream = Upstream::builder(origin.as_str())
-        .name(args.name)
+        .name(args.name.as_str())
         .host(host)
         .protocol(protocol)
         .timeouts(timeouts)
         .build()?;
     announce(address, &origin, control_address, is_demo);
 
-    serve::serve(listener, edge.layer().layer(upstream), control, closing).await;
+    match membership {
+        None => serve::serve(listener, edge.layer().layer(upstream), control, closing).await,
+        Some(membership) => {
+            let origin = membership.before(erased(upstream), &args.name, &args.distribution.parents)?;
+            serve::serve(listener, membership.parent(&edge, origin), control, closing).await;
+            membership.leave().await;
+        }
+    }
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
 }

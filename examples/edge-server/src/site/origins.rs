@@ -19,10 +19,10 @@ use tower_edge::origin::upstream::{self, HostField, Protocol, Timeouts, Tls, Ups
 use crate::config::{Config, Group, Kind, Place, Problem};
 use crate::demo;
 
-pub(super) type Upload = RequestBody<Incoming>;
+pub(crate) type Upload = RequestBody<Incoming>;
 pub(crate) type OriginBody = UnsyncBoxBody<Bytes, BrokeOff>;
 /// An origin of any kind, or a group.
-pub(super) type Source = BoxCloneSyncService<Request<Upload>, Response<OriginBody>, BoxError>;
+pub(crate) type Source = BoxCloneSyncService<Request<Upload>, Response<OriginBody>, BoxError>;
 
 /// Services by their names.
 #[derive(Default)]
@@ -159,7 +159,8 @@ fn problem(place: Place, name: &str, reason: &str) -> Problem {
     Problem { place: Some(place), reason: format!("{name}: {reason}") }
 }
 
-fn erased<S, R>(service: S) -> Source
+/// A service as one of any kind.
+pub(crate) fn erased<S, R>(service: S) -> Source
 where
     S: Service<Request<Upload>, Response = Response<R>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,

@@ -8,6 +8,7 @@ mod commands;
 mod configured;
 mod control;
 mod demo;
+mod distribution;
 mod flags;
 mod guard;
 mod support;
