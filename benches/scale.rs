@@ -106,7 +106,7 @@ fn one(edges: &[f64], writer: f64, chance: &mut Chance) -> (Vec<f64>, f64) {
 fn way(rtt: f64, chance: &mut Chance) -> f64 {
     let mut time = rtt / 2.0;
     let mut wait = rtt + RETRANSMIT;
-    while chance.next() % LOSS == 0 {
+    while chance.next().is_multiple_of(LOSS) {
         time += wait;
         wait *= 2.0;
     }
