@@ -36,7 +36,7 @@ impl Chance {
 
 /// Another one may be given, to look for what the usual does not show.
 fn seed(usual: u64) -> u64 {
-    std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(usual)
+    std::env::var("TOWER_EDGE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(usual)
 }
 
 async fn run(seed: u64, trusting: bool, faults: usize) {
