@@ -121,12 +121,12 @@ mod tests {
 
     use super::*;
 
-    type Lines = &'static [(&'static str, &'static str)];
+    type Lines<'a> = &'a [(&'static str, &'static str)];
 
     const MONDAY: &str = "Mon, 06 Nov 2023 08:00:00 GMT";
     const TUESDAY: &str = "Tue, 07 Nov 2023 08:00:00 GMT";
 
-    fn map(lines: Lines) -> HeaderMap {
+    fn map(lines: Lines<'_>) -> HeaderMap {
         lines
             .iter()
             .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn only_what_has_a_validator_of_its_bytes_is_cut() {
-        let cases: &[(Lines, bool)] = &[
+        let cases: &[(Lines<'_>, bool)] = &[
             (&[("etag", "\"a\"")], true),
             (&[("etag", "W/\"a\"")], false),
             (&[], false),
@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn a_slice_is_known_by_its_validator_its_place_and_the_length_of_the_whole() {
-        const TAGGED: Lines = &[("etag", "\"a\"")];
-        const DATED: Lines = &[("last-modified", MONDAY), ("content-encoding", "gzip")];
-        const WEAK: Lines = &[("etag", "W/\"a\""), ("last-modified", MONDAY)];
+        const TAGGED: Lines<'_> = &[("etag", "\"a\"")];
+        const DATED: Lines<'_> = &[("last-modified", MONDAY), ("content-encoding", "gzip")];
+        const WEAK: Lines<'_> = &[("etag", "W/\"a\""), ("last-modified", MONDAY)];
         let here = ("content-range", "bytes 10-19/25");
-        let cases: &[(Lines, u16, Lines, Answer)] = &[
+        let cases: &[(Lines<'_>, u16, Lines<'_>, Answer)] = &[
             (TAGGED, 206, &[here, ("etag", "\"a\"")], Answer::Slice),
             (TAGGED, 206, &[here, ("etag", "\"b\"")], Answer::Changed),
             (TAGGED, 206, &[here, ("etag", "W/\"a\"")], Answer::Changed),

@@ -113,11 +113,11 @@ async fn a_body_that_nobody_reads_on_is_read_no_further() {
         feed.send(vec![b'x'; 1024]);
     }
     let mut first = world.send(get("/film")).await.unwrap();
-    next(first.body_mut()).await.unwrap().unwrap().unwrap();
+    let beginning = next(first.body_mut()).await.unwrap().unwrap().unwrap();
     settle().await;
     // The slice that is read comes whole, the next waits for somebody to want it.
     assert_eq!(feed.unread(), 12);
-    assert_eq!(at_hand(first.body_mut()).await as u64, 4 * SIZE - 1024);
+    assert_eq!((beginning.len() + at_hand(first.body_mut()).await) as u64, 4 * SIZE);
 }
 
 #[tokio::test(start_paused = true)]
