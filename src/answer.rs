@@ -10,15 +10,16 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
 use smallvec::{SmallVec, smallvec};
 
 use crate::body::{Body, Part, Source};
 use crate::edge::EdgeInner;
 use crate::fill;
 use crate::hints::CacheHints;
+use crate::invalidation::label;
 use crate::outcome::Outcome;
-use crate::policy::CachePolicy;
+use crate::policy::{CachePolicy, TagSeparator};
 use crate::request::Facts;
 use crate::semantics::preconditions::{self, Verdict};
 use crate::semantics::range::{self, Selection};
@@ -54,7 +55,9 @@ pub(crate) fn wanted(head: &Head, length: u64, view: View<'_>) -> SmallVec<[Rang
     }
 }
 
-/// The response out of a head that may be shared and where its body comes from.
+/// The response out of a head that may be shared and where its body comes from. `spare` are extensions that nobody needs any
+/// more: their room is used again.
+#[allow(clippy::too_many_arguments, reason = "it puts together everything the walk has found out")]
 pub(crate) fn shared<R>(
     edge: &EdgeInner,
     head: &Head,
@@ -63,6 +66,7 @@ pub(crate) fn shared<R>(
     view: View<'_>,
     outcome: Outcome,
     now: Duration,
+    spare: Extensions,
 ) -> Response<Body<R>> {
     let mut headers = fields(edge, head, view.policy, &outcome, now);
     let facts = view.facts;
@@ -95,7 +99,7 @@ pub(crate) fn shared<R>(
     } else {
         (head.status, Body::whole(source, length))
     };
-    finish(status, headers, body, outcome)
+    finish(status, headers, body, outcome, spare)
 }
 
 /// A part of a response, straight from the fill that fetched it.
@@ -110,7 +114,8 @@ pub(crate) fn part<R>(
 ) -> Response<Body<R>> {
     let mut headers = fields(edge, head, policy, &outcome, now);
     single_range(&mut headers, &part.range, part.total);
-    finish(StatusCode::PARTIAL_CONTENT, headers, Body::run(source, part.range.clone()), outcome)
+    let body = Body::run(source, part.range.clone());
+    finish(StatusCode::PARTIAL_CONTENT, headers, body, outcome, Extensions::new())
 }
 
 /// The fields of a shared response, with `Age` and `Cache-Status` as they are now.
@@ -121,22 +126,36 @@ fn fields(
     outcome: &Outcome,
     now: Duration,
 ) -> HeaderMap {
-    let mut headers = head.headers.clone();
     let age = head.age(now).as_secs();
     let signature = head
         .last_signature
         .get(age, outcome, || Signature::spell(&edge.name, head.upstream_status.as_ref(), outcome, age));
+    let mut headers = head.signed(signature);
     if age == 0 && !outcome.is_hit() && !outcome.collapsed {
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
-    } else if let Some(value) = headers.get_mut(AGE) {
-        *value = signature.age;
     }
-    if let Some(value) = headers.get_mut(CACHE_STATUS) {
-        *value = signature.status;
+    if edge.for_edges {
+        tag(&mut headers, head, policy);
+    } else {
+        drop_targeted(&mut headers, policy);
     }
-    drop_targeted(&mut headers, policy);
     headers
+}
+
+/// Another edge is to know the tags by which what it stores is cleared.
+fn tag(headers: &mut HeaderMap, head: &Head, policy: &CachePolicy) {
+    let tags = head.labels.iter().filter(|label| label::is_tag(label)).map(|label| label::tag_name(label));
+    let fields = &policy.tags.0;
+    let commas = fields.iter().find(|field| field.separator == TagSeparator::Comma);
+    for tag in tags {
+        // A tag between commas may have white space in it.
+        if let Some(field) = commas.or(fields.first())
+            && let Ok(tag) = HeaderValue::try_from(tag)
+        {
+            headers.append(field.name.clone(), tag);
+        }
+    }
 }
 
 /// The origin's response, for the one who asked. `reduced` says that conditions and range were left out of the request, so
@@ -207,9 +226,11 @@ pub(crate) fn flowing<R>(
 
 /// Says in the origin's response what the edge did.
 fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<R>>, outcome: Outcome) {
-    drop_targeted(response.headers_mut(), policy);
-    for field in &policy.tags.0 {
-        response.headers_mut().remove(&field.name);
+    if !edge.for_edges {
+        drop_targeted(response.headers_mut(), policy);
+        for field in &policy.tags.0 {
+            response.headers_mut().remove(&field.name);
+        }
     }
     response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
     response.extensions_mut().remove::<CacheHints>();
@@ -236,14 +257,24 @@ pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -
         StatusCode::GATEWAY_TIMEOUT => "504: the edge has no answer to give\n",
         _ => "502: the origin gave no answer\n",
     };
-    finish(code, headers, Body::full(Bytes::from_static(text.as_bytes())), outcome)
+    let body = Body::full(Bytes::from_static(text.as_bytes()));
+    finish(code, headers, body, outcome, Extensions::new())
 }
 
-fn finish<R>(status: StatusCode, headers: HeaderMap, body: Body<R>, outcome: Outcome) -> Response<Body<R>> {
+fn finish<R>(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body<R>,
+    outcome: Outcome,
+    mut spare: Extensions,
+) -> Response<Body<R>> {
+    // What a request brought is no business of its answer.
+    spare.clear();
+    spare.insert(outcome);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    response.extensions_mut().insert(outcome);
+    *response.extensions_mut() = spare;
     response
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 
 use crate::clock::{Clock, SystemClock};
+use crate::contact::Contact;
 use crate::error::ConfigError;
 use crate::fill::Registry;
 use crate::glob::Glob;
@@ -42,6 +43,8 @@ pub struct Edge(pub(crate) Arc<EdgeInner>);
 pub(crate) struct EdgeInner {
     behaviors: Vec<(Glob, Arc<CachePolicy>)>,
     policy: Arc<CachePolicy>,
+    /// Who asks by this handle is another edge, which stores what it gets.
+    pub(crate) for_edges: bool,
     state: Arc<State>,
 }
 
@@ -57,6 +60,7 @@ pub(crate) struct State {
     pub(crate) log: Arc<Log>,
     pub(crate) ledger: Ledger,
     pub(crate) sweeper: sweep::Sweeper,
+    pub(crate) contact: Contact,
     pub(crate) counters: Counters,
     pub(crate) hasher: foldhash::quality::RandomState,
     capacity: u64,
@@ -133,7 +137,19 @@ impl Edge {
             );
             return Err(ConfigError::new("limits.object_size", reason));
         }
-        Ok(Self(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))
+        Ok(Self::of(rules, state))
+    }
+
+    fn of(Rules { behaviors, policy, .. }: Rules, state: Arc<State>) -> Self {
+        Self(Arc::new(EdgeInner { behaviors, policy, for_edges: false, state }))
+    }
+
+    /// This edge as other edges see it, which store what they get: they see tags and the fields for caches alone, and nothing
+    /// that a soft invalidation made stale.
+    pub(crate) fn for_edges(&self) -> Self {
+        let EdgeInner { behaviors, policy, state, .. } = &*self.0;
+        let (behaviors, policy, state) = (behaviors.clone(), Arc::clone(policy), Arc::clone(state));
+        Self(Arc::new(EdgeInner { behaviors, policy, for_edges: true, state }))
     }
 
     /// Which of its behaviors, counted from 0 in their order, has the policy for a URI. `None` if the edge's own policy
@@ -347,6 +363,7 @@ impl EdgeBuilder {
             log,
             ledger: Ledger::new(self.tariff),
             sweeper: sweep::Sweeper::default(),
+            contact: Contact::default(),
             counters: Counters::default(),
             hasher: foldhash::quality::RandomState::default(),
             capacity: self.capacity,
@@ -354,8 +371,7 @@ impl EdgeBuilder {
             max_in_flight: self.capacity / IN_FLIGHT_SHARE,
             ahead: Arc::default(),
         };
-        let state = Arc::new(state);
-        Ok(Edge(Arc::new(EdgeInner { behaviors: rules.behaviors, policy: rules.policy, state })))
+        Ok(Edge::of(rules, Arc::new(state)))
     }
 }
 

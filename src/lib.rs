@@ -63,6 +63,7 @@
 //! | what happened to a request | [`Outcome`], [`Disposition`], [`ForwardReason`], [`Detail`] |
 //! | what went wrong | [`ConfigError`] when building, [`BodyError`] while reading a body |
 //! | ready-made origins, and several as one with failover | [`origin`], [`origin::Group`] |
+//! | several edges cleared as one | [`distribution`] |
 //! | time, for tests | [`Clock`], [`ManualClock`] |
 //! | the rules of HTTP caching, by themselves | [`semantics`] |
 //!
@@ -78,6 +79,8 @@
 mod answer;
 mod body;
 mod clock;
+mod contact;
+pub mod distribution;
 mod edge;
 mod error;
 mod fill;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::contact::Trust;
 use crate::edge::EdgeInner;
 use crate::key::KeyBuf;
 use crate::outcome::{Detail, ForwardReason, Outcome};
@@ -61,7 +62,7 @@ pub(crate) struct Ask {
 }
 
 impl EdgeInner {
-    pub(crate) fn look(&self, query: Query<'_>, now: Duration) -> Look {
+    pub(crate) fn look(&self, query: Query<'_>, now: Duration, trust: Trust) -> Look {
         if query.facts.authorization && query.policy.authorization == Authorization::Bypass {
             return Look::Ask(Ask::about_nothing(ForwardReason::Bypass, None));
         }
@@ -87,6 +88,12 @@ impl EdgeInner {
             Reuse::Stale(StaleUse::WhileRevalidate) if !stored.is_whole() => {
                 Reuse::Validate(ForwardReason::Stale)
             }
+            // Another edge would take it for fresh: its age does not tell.
+            Reuse::Stale(_) if self.for_edges && stored.stamp.stale_since().is_some() => {
+                Reuse::Validate(ForwardReason::Stale)
+            }
+            // Without contact with the log it may have been invalidated.
+            Reuse::Fresh | Reuse::Stale(_) if trust != Trust::Full => Reuse::Validate(ForwardReason::Stale),
             reuse => reuse,
         };
         let use_ = match reuse {
@@ -127,7 +134,9 @@ impl EdgeInner {
     ) -> bool {
         let head = &stored.head;
         let statuses = &query.policy.stale.error_statuses;
-        self.log.is_current(stored.subject(query.key.as_bytes()))
+        self.contact.trust(now) == Trust::Full
+            && self.log.is_current(stored.subject(query.key.as_bytes()))
+            && !(self.for_edges && stored.stamp.stale_since().is_some())
             && reuse::stands_in(&head.terms, stored.age(now), query.control, failure, statuses)
     }
 }

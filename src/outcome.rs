@@ -78,6 +78,10 @@ pub enum Detail {
     MaxStale,
     /// The request wanted a stored response or none (RFC 9111 §5.2.1.7).
     OnlyIfCached,
+    /// Another edge asked, which had come further in the log of invalidations.
+    Behind,
+    /// The edge has lost contact with its distribution's log of invalidations.
+    NoContact,
 }
 
 impl Outcome {
@@ -152,6 +156,8 @@ impl Detail {
             Self::StaleIfError => "stale-if-error",
             Self::MaxStale => "max-stale",
             Self::OnlyIfCached => "only-if-cached",
+            Self::Behind => "behind",
+            Self::NoContact => "no-contact",
         }
     }
 }

@@ -11,13 +11,15 @@ pub enum Check {
     Publish,
     /// A request is about to join a fill in flight.
     Join,
+    /// Another edge asks, and has come to a position of the log that this one may not have come to.
+    Position,
 }
 
 /// The checks that say yes whatever the log says. Without the feature `faults` there are none, and nothing is looked up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LeftOut {
     #[cfg(feature = "faults")]
-    checks: [bool; 3],
+    checks: [bool; 4],
 }
 
 impl LeftOut {

@@ -165,6 +165,11 @@ impl Log {
         self.left_out.has(Check::Join) || self.is_untouched(subject)
     }
 
+    /// Whether another edge's position is of no account.
+    pub(crate) fn ignores_positions(&self) -> bool {
+        self.left_out.has(Check::Position)
+    }
+
     /// Whether something is as good as it was, neither gone nor stale.
     pub(crate) fn is_untouched(&self, subject: Subject<'_>) -> bool {
         self.is_current(subject) && subject.stamp.stale_since().is_none()

@@ -27,6 +27,8 @@ mod rules;
 mod scope;
 pub(crate) mod sweep;
 
+use std::time::SystemTime;
+
 #[cfg(feature = "faults")]
 pub use self::check::Check;
 #[cfg(not(feature = "faults"))]
@@ -38,8 +40,8 @@ pub use self::meter::{Charge, InvalidateError, Tariff, Usage};
 pub(crate) use self::receipt::History;
 pub use self::receipt::{InvalidationState, Receipt};
 pub use self::request::{Invalidation, ScopeError};
-pub(crate) use self::request::{checked_tag, parse_url};
-pub(crate) use self::scope::Scope;
+pub(crate) use self::request::{Queried, checked_tag, parse_url};
+pub(crate) use self::scope::{Prefix, Scope};
 use crate::edge::Edge;
 use crate::sync::Mutex;
 
@@ -75,26 +77,40 @@ impl Invalidator {
     /// # Errors
     /// If it names nothing, or the [`Tariff`] does not allow it; then nothing is invalidated.
     pub fn invalidate(&self, invalidation: Invalidation) -> Result<Receipt, InvalidateError> {
+        let edge = &self.edge.0;
+        let Ledger { history, meter, entering } = &edge.ledger;
+        if invalidation.scopes.is_empty() {
+            return Err(InvalidateError::Empty);
+        }
+        let _entering = entering.lock();
+        let reference = invalidation.reference.as_deref();
+        if let Some(receipt) = reference.and_then(|reference| history.by_reference(reference)) {
+            return Ok(receipt);
+        }
+        let created = edge.clock.wall();
+        let counted = (invalidation.paths, invalidation.wildcards);
+        let charge = meter.charge(counted, history.in_progress(), created)?;
+        Ok(self.enter(invalidation, created, charge))
+    }
+
+    /// Puts in force what was decided, and charged for, elsewhere. It cannot be refused here.
+    pub(crate) fn apply(&self, invalidation: Invalidation) -> Receipt {
+        let edge = &self.edge.0;
+        let _entering = edge.ledger.entering.lock();
+        self.enter(invalidation, edge.clock.wall(), Charge::default())
+    }
+
+    fn enter(&self, invalidation: Invalidation, created: SystemTime, charge: Charge) -> Receipt {
         let Invalidation { mut scopes, queries, paths, wildcards, soft, reference } = invalidation;
         let edge = &self.edge.0;
         // As they are stored: a policy may leave parameters out of the key.
         scopes.extend(queries.iter().flat_map(|named| named.as_keyed(|uri| &edge.policy_for(uri).key)));
-        let Ledger { history, meter, entering } = &edge.ledger;
-        if scopes.is_empty() {
-            return Err(InvalidateError::Empty);
-        }
-        let _entering = entering.lock();
-        if let Some(receipt) = reference.as_deref().and_then(|reference| history.by_reference(reference)) {
-            return Ok(receipt);
-        }
-        let created = edge.clock.wall();
-        let charge = meter.charge((paths, wildcards), history.in_progress(), created)?;
         let number = edge.log.append(scopes, soft.then(|| edge.clock.elapsed()));
-        let receipt =
-            history.add(receipt::Entry { number, reference, created, paths, wildcards, soft, charge });
+        let entry = receipt::Entry { number, reference, created, paths, wildcards, soft, charge };
+        let receipt = edge.ledger.history.add(entry);
         edge.counters.invalidated();
         sweep::start(edge.state());
-        Ok(receipt)
+        receipt
     }
 
     /// The receipts of the last invalidations, newest first. Writes have none.

@@ -28,14 +28,14 @@ use crate::semantics::labels::{MAX_TAG, normal_tag};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalidation {
-    pub(super) scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
     /// Of what they name, that with a query.
-    pub(super) queries: Vec<Queried>,
+    pub(crate) queries: Vec<Queried>,
     /// How many paths it counts for, and how many of them are wildcards.
-    pub(super) paths: u64,
-    pub(super) wildcards: u64,
-    pub(super) soft: bool,
-    pub(super) reference: Option<String>,
+    pub(crate) paths: u64,
+    pub(crate) wildcards: u64,
+    pub(crate) soft: bool,
+    pub(crate) reference: Option<String>,
 }
 
 impl Invalidation {
@@ -218,7 +218,7 @@ pub(crate) fn parse_url(url: &str) -> Result<(Uri, KeyBuf), ScopeError> {
 
 /// A path or URL with a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Queried {
+pub(crate) enum Queried {
     Path { host: Option<String>, path: String },
     Url(Uri),
 }

@@ -25,8 +25,8 @@ pub(crate) enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Prefix {
     /// The authority as it stands in a key; `None` for any.
-    pub(super) authority: Option<Box<[u8]>>,
-    pub(super) text: Box<str>,
+    pub(crate) authority: Option<Box<[u8]>>,
+    pub(crate) text: Box<str>,
 }
 
 impl Scope {

@@ -20,8 +20,10 @@ use super::{KeyPolicy, NoKey, Select};
 use crate::request::Facts;
 
 /// A key on its way to the store: on the stack for requests of ordinary length.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyBuf(SmallVec<[u8; 128]>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyBuf(SmallVec<[u8; ON_STACK]>);
+
+const ON_STACK: usize = 128;
 
 /// A key that is kept. Equal, and of equal hash, to the [`KeyBuf`] with the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +65,21 @@ impl KeyBuf {
         policy: &KeyPolicy,
         default_https: bool,
     ) -> Result<Self, NoKey> {
-        let mut key = Self::of_uri(&request.uri, &request.headers, default_https)?;
+        let mut key = Self::default();
+        key.read(request, facts, policy, default_https)?;
+        Ok(key)
+    }
+
+    /// The same into an empty key, which then need not be moved.
+    pub(crate) fn read(
+        &mut self,
+        request: &Parts,
+        facts: &Facts,
+        policy: &KeyPolicy,
+        default_https: bool,
+    ) -> Result<(), NoKey> {
+        let key = self;
+        key.read_uri(&request.uri, &request.headers, default_https)?;
         if facts.forwarding {
             for name in &EFFECTIVE_URI {
                 for value in request.headers.get_all(name) {
@@ -88,19 +104,24 @@ impl KeyBuf {
                 key.named(CUSTOM, b"", &part);
             }
         }
-        Ok(key)
+        Ok(())
     }
 
     /// The part of the key that names the URI alone.
     pub(crate) fn of_uri(uri: &http::Uri, headers: &HeaderMap, default_https: bool) -> Result<Self, NoKey> {
+        let mut key = Self::default();
+        key.read_uri(uri, headers, default_https)?;
+        Ok(key)
+    }
+
+    fn read_uri(&mut self, uri: &http::Uri, headers: &HeaderMap, default_https: bool) -> Result<(), NoKey> {
         let target = Target::of(uri, headers, default_https)?;
         let path = uri.path();
         if !path.starts_with('/') {
             return Err(NoKey::NotCanonical);
         }
         let authority = target.host.len() + if target.port.is_some() { PORT } else { 0 };
-        let mut key = Self::zeroed(1 + 4 + authority + path_length(path, uri.query()));
-        let mut out = &mut key.0[..];
+        let mut out = self.room(1 + 4 + authority + path_length(path, uri.query()));
         out.put_u8(u8::from(target.https));
         out.put_slice(&length_bytes(authority));
         let (host, mut out) = out.split_at_mut(target.host.len());
@@ -111,19 +132,25 @@ impl KeyBuf {
             out.put_u16(port);
         }
         put_path(out, path, uri.query());
-        Ok(key)
+        Ok(())
     }
 
     /// Path and query as they stand in a key.
     pub(crate) fn of_path(path: &str, query: Option<&str>) -> Self {
-        let mut key = Self::zeroed(path_length(path, query));
-        put_path(&mut key.0, path, query);
+        let mut key = Self::default();
+        put_path(key.room(path_length(path, query)), path, query);
         key
     }
 
-    /// Room for a key. Appending part by part takes twice as long: each checks the room, and moves what comes after it.
-    fn zeroed(length: usize) -> Self {
-        Self(SmallVec::from_elem(0, length))
+    /// Room for so many bytes. Appending part by part takes twice as long: each checks the room, and moves what comes after
+    /// it.
+    fn room(&mut self, length: usize) -> &mut [u8] {
+        // To resize is to push byte by byte.
+        self.0 = match length {
+            ..=ON_STACK => SmallVec::from_buf_and_len([0; ON_STACK], length),
+            _ => SmallVec::from_elem(0, length),
+        };
+        &mut self.0
     }
 
     /// The authority as it is written: `host` or `host:port`.

@@ -47,6 +47,52 @@ pub struct Stats {
     pub bytes_in_flight: u64,
 }
 
+impl std::ops::AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        // Spelt out, so that none is forgotten.
+        let Self {
+            requests,
+            hits,
+            stale_hits,
+            misses,
+            revalidations,
+            collapsed,
+            passed,
+            stored,
+            refreshed,
+            not_stored,
+            prefetched,
+            failed_bodies,
+            invalidations,
+            objects,
+            bytes,
+            fills,
+            bytes_in_flight,
+        } = other;
+        for (sum, more) in [
+            (&mut self.requests, requests),
+            (&mut self.hits, hits),
+            (&mut self.stale_hits, stale_hits),
+            (&mut self.misses, misses),
+            (&mut self.revalidations, revalidations),
+            (&mut self.collapsed, collapsed),
+            (&mut self.passed, passed),
+            (&mut self.stored, stored),
+            (&mut self.refreshed, refreshed),
+            (&mut self.not_stored, not_stored),
+            (&mut self.prefetched, prefetched),
+            (&mut self.failed_bodies, failed_bodies),
+            (&mut self.invalidations, invalidations),
+            (&mut self.objects, objects),
+            (&mut self.bytes, bytes),
+            (&mut self.fills, fills),
+            (&mut self.bytes_in_flight, bytes_in_flight),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// Cores write to counters of their own as far as there are that many.
 const SHARDS: usize = 16;
 

@@ -9,9 +9,9 @@ mod group;
 pub mod object_store;
 #[cfg(feature = "upstream")]
 pub mod upstream;
-#[cfg(feature = "upstream")]
 mod viewer;
 
+pub(crate) use self::group::{BoxBody, Common, Order};
 pub use self::group::{
     Group, GroupBody, GroupError, GroupFuture, GroupPolicy, HealthPolicy, Member, MemberState, MemberStatus,
     ServedBy,
@@ -19,4 +19,5 @@ pub use self::group::{
 #[cfg(feature = "object-store")]
 pub use self::object_store::ObjectStore;
 #[cfg(feature = "upstream")]
-pub use self::{upstream::Upstream, viewer::Viewer};
+pub use self::upstream::Upstream;
+pub use self::viewer::Viewer;

@@ -140,7 +140,16 @@ fn parse_position(digits: &[u8]) -> Option<u64> {
 
 /// `Content-Range: bytes first-last/length`.
 pub fn content_range(range: &Range<u64>, length: u64) -> HeaderValue {
-    ascii(format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1)))
+    // By `format!` it takes thrice as long, and every part has one.
+    let mut value = SmallVec::<[u8; 64]>::new();
+    let mut digits = itoa::Buffer::new();
+    value.extend_from_slice(b"bytes ");
+    value.extend_from_slice(digits.format(range.start).as_bytes());
+    value.push(b'-');
+    value.extend_from_slice(digits.format(range.end.saturating_sub(1)).as_bytes());
+    value.push(b'/');
+    value.extend_from_slice(digits.format(length).as_bytes());
+    HeaderValue::from_bytes(&value).expect("made here, of visible ASCII")
 }
 
 /// `Content-Range: bytes */length`, for a 416.

@@ -15,6 +15,7 @@ use tower::{BoxError, Service};
 use super::miss::Miss;
 use super::reader::Reader;
 use super::write::absolute;
+use crate::contact::Trust;
 use crate::edge::EdgeInner;
 use crate::key::{self, KeyBuf};
 use crate::lookup::{Look, Query};
@@ -160,7 +161,13 @@ where
         let Ok(key) = KeyBuf::new(&parts, &facts, &policy.key, edge.https) else { return };
         let control = RequestCacheControl::default();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
-        if let Look::Ask(ask) = edge.look(query, edge.clock.elapsed()) {
+        let now = edge.clock.elapsed();
+        let trust = edge.contact.trust(now);
+        if trust != Trust::Full {
+            // It would be asked for again by whoever wants it.
+            return;
+        }
+        if let Look::Ask(ask) = edge.look(query, now, trust) {
             let (origin, body) = (self.origin.clone(), RequestBody::empty());
             let miss = Miss::new(edge, policy, key, origin, parts, body, facts, control);
             if miss.ahead(ask, move || drop(running)) {

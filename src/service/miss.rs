@@ -12,6 +12,7 @@ use tower::{BoxError, Service, ServiceExt};
 use super::ahead::Ahead;
 use super::reader::{Reader, Waited};
 use crate::body::Body;
+use crate::contact::Trust;
 use crate::edge::EdgeInner;
 use crate::fill::{After, Answer, Exchange, Lead, LeaderAnswer, Recorder, Turn, Wish, spawn};
 use crate::invalidation::sweep;
@@ -103,8 +104,9 @@ where
         if reader.method == Method::HEAD {
             return self.head().await;
         }
-        if reader.facts.authorization {
-            // Its answer may be for this viewer only; nobody waits to find out.
+        // Its answer may be for this viewer only; nobody waits to find out. And without contact a fill under way may have begun
+        // before something that is not known here.
+        if reader.facts.authorization || reader.edge.contact.trust(now) != Trust::Full {
             return match reader.edge.fills.lead_alone() {
                 Some(lead) => self.lead(lead, &runtime).await,
                 None => self.alone(Some(Detail::Busy)).await,
@@ -287,7 +289,10 @@ where
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
     async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
-        if let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &self.reader.takes()) {
+        let takes = self.reader.takes();
+        if self.reader.edge.contact.trust(takes.now) == Trust::Full
+            && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &takes)
+        {
             let deadline = self.reader.deadline();
             if let Waited::Answered(response) = self.reader.wait(participant, deadline, &mut 0).await {
                 return Ok(response);

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Extensions, Method, Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 
 use self::ahead::Ahead;
 use self::miss::Miss;
 use crate::answer::{self, View};
 use crate::body::{Body, Source};
+use crate::contact::Trust;
 use crate::edge::Edge;
 use crate::future::ResponseFuture;
 use crate::key::{self, KeyBuf, NoKey};
@@ -131,6 +132,11 @@ impl<S> Cache<S> {
             return self.pass(request, bypass.because(Detail::Untouched));
         }
         let edge = &self.edge.0;
+        let now = edge.clock.elapsed();
+        let trust = edge.contact.trust(now);
+        if trust == Trust::None {
+            return self.pass(request, bypass.because(Detail::NoContact));
+        }
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
         if facts.nominates {
@@ -138,43 +144,39 @@ impl<S> Cache<S> {
             headers::strip_hop_by_hop(&mut parts.headers);
         }
         key::rewrite(&mut parts, &policy.key, policy.normalise);
-        let key = match KeyBuf::new(&parts, &facts, &policy.key, edge.https) {
-            Ok(key) => key,
-            Err(no_key) => {
-                let outcome = match no_key {
-                    NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
-                    NoKey::Bypass => bypass,
-                };
-                return self.pass(Request::from_parts(parts, body), outcome);
-            }
-        };
+        let mut key = KeyBuf::default();
+        if let Err(no_key) = key.read(&parts, &facts, &policy.key, edge.https) {
+            let outcome = match no_key {
+                NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
+                NoKey::Bypass => bypass,
+            };
+            return self.pass(Request::from_parts(parts, body), outcome);
+        }
+        let body = RequestBody::viewer(body);
         let control = request_control(&parts, &facts, policy);
-        let now = edge.clock.elapsed();
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
-        match edge.look(query, now) {
+        match edge.look(query, now, trust) {
             Look::Answer { stored, use_ } if stored.is_sliced() => {
                 if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
                     Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
                 }
-                let body = RequestBody::viewer(body);
                 let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 miss.answer_sliced(&stored, use_)
             }
             Look::Answer { stored, use_ } => {
                 let outcome = use_.outcome(&stored, now);
                 edge.counters.answered(&outcome);
+                // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
+                let refreshes = matches!(use_, Use::Stale { refresh: true, .. }) && !control.no_store;
+                let spare = if refreshes { Extensions::new() } else { std::mem::take(&mut parts.extensions) };
                 let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
                 let source = Source::Stored(Arc::clone(&stored));
                 let length = Some(stored.total());
-                let response = answer::shared(edge, &stored.head, source, length, view, outcome, now);
+                let response = answer::shared(edge, &stored.head, source, length, view, outcome, now, spare);
                 if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
                     Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
                 }
-                // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
-                if let Use::Stale { refresh: true, .. } = use_
-                    && !control.no_store
-                {
-                    let body = RequestBody::viewer(body);
+                if refreshes {
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }
@@ -186,7 +188,6 @@ impl<S> Cache<S> {
                 ResponseFuture::ready(answer::made_up(edge, StatusCode::GATEWAY_TIMEOUT, outcome))
             }
             Look::Ask(ask) => {
-                let body = RequestBody::viewer(body);
                 let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 ResponseFuture::waiting(miss.run(ask))
             }

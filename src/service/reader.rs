@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, IF_MODIFIED_SINCE};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
@@ -115,7 +115,8 @@ impl Reader {
     /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
     /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
     pub(super) fn look_again(&mut self) -> Option<Arc<Stored>> {
-        let look = self.edge.look(self.query(), self.edge.clock.elapsed());
+        let now = self.edge.clock.elapsed();
+        let look = self.edge.look(self.query(), now, self.edge.contact.trust(now));
         (self.stored, self.others) = match look {
             Look::Answer { stored, use_: Use::Fresh } if self.can_read(&stored) => return Some(stored),
             Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
@@ -202,7 +203,8 @@ impl Reader {
     ) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        answer::shared(&self.edge, head, Source::Fill(participant), length, self.view(), outcome, now)
+        let source = Source::Fill(participant);
+        answer::shared(&self.edge, head, source, length, self.view(), outcome, now, Extensions::new())
     }
 
     pub(super) fn answer_part<R>(
@@ -222,7 +224,7 @@ impl Reader {
         let now = self.edge.clock.elapsed();
         let source = self.source(stored);
         let length = Some(stored.total());
-        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now)
+        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now, Extensions::new())
     }
 
     fn source(&self, stored: &Arc<Stored>) -> Source {

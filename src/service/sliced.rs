@@ -102,13 +102,14 @@ where
                 Err(_) => break,
             }
             let now = self.reader.edge.clock.elapsed();
-            response = match self.reader.edge.look(self.reader.query(), now) {
-                Look::Answer { stored, use_ } => {
-                    self.reader.answer_stored(&stored, use_.outcome(&stored, now))
-                }
-                Look::Ask(ask) => Box::pin(self.again().walk(ask)).await?,
-                Look::Unsatisfiable => break,
-            };
+            response =
+                match self.reader.edge.look(self.reader.query(), now, self.reader.edge.contact.trust(now)) {
+                    Look::Answer { stored, use_ } => {
+                        self.reader.answer_stored(&stored, use_.outcome(&stored, now))
+                    }
+                    Look::Ask(ask) => Box::pin(self.again().walk(ask)).await?,
+                    Look::Unsatisfiable => break,
+                };
         }
         self.alone(None).await
     }

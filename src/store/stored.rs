@@ -14,7 +14,7 @@ use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
 use crate::semantics::slices;
 use crate::semantics::vary::Vary;
-use crate::signature::LastSignature;
+use crate::signature::{LastSignature, Signature};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
@@ -43,8 +43,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Takes `Age` and `Cache-Status` out of the fields as received and leaves room for the edge's own. The values are
-    /// copied into one block: as they came, each is a slice that keeps the connection's whole read buffer alive.
+    /// Takes `Age` and `Cache-Status` out of the fields as received and leaves room for the edge's own, in front. The values
+    /// are copied into one block: as they came, each is a slice that keeps the connection's whole read buffer alive.
     pub(crate) fn reserve(headers: &mut HeaderMap) -> Option<HeaderValue> {
         let mut upstream: Vec<u8> = Vec::new();
         for value in headers.get_all(CACHE_STATUS) {
@@ -53,10 +53,27 @@ impl Head {
             }
             upstream.extend_from_slice(value.as_bytes());
         }
-        headers.insert(AGE, HeaderValue::from_static("0"));
-        headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
-        copy_values(headers);
+        headers.remove(AGE);
+        headers.remove(CACHE_STATUS);
+        let mut fields = HeaderMap::with_capacity(headers.keys_len() + 2);
+        fields.insert(AGE, HeaderValue::from_static("0"));
+        fields.insert(CACHE_STATUS, HeaderValue::from_static(""));
+        fields.extend(std::mem::take(headers));
+        copy_values(&mut fields);
+        *headers = fields;
         if upstream.is_empty() { None } else { HeaderValue::from_bytes(&upstream).ok() }
+    }
+
+    /// The fields with these two values. They stand in front, so it takes no search.
+    pub(crate) fn signed(&self, signature: Signature) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let mut fields = headers.iter_mut();
+        if let (Some((age, its_age)), Some((status, its_status))) = (fields.next(), fields.next()) {
+            debug_assert!(*age == AGE && *status == CACHE_STATUS);
+            *its_age = signature.age;
+            *its_status = signature.status;
+        }
+        headers
     }
 
     pub(crate) fn age(&self, now: Duration) -> Duration {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Empty, Full};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty, Full};
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
 use tower_edge::origin::{Group, GroupPolicy, HealthPolicy, Member, ServedBy};
@@ -130,6 +131,41 @@ async fn a_body_that_breaks_off_is_an_error_to_its_reader() {
     assert_eq!(pair.get().await, Reply::BrokeOff("beg".to_owned()));
     assert_eq!(start.elapsed(), SILENCE);
     assert_eq!(pair.asked(), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_promised_and_does_not_begin_is_no_answer() {
+    for (policy, cost) in [(in_time(), HEAD_TIME), (GroupPolicy::default(), SILENCE)] {
+        let pair = Pair::under(policy, Act::HangBeforeBody, Act::Answer(200));
+        let start = Instant::now();
+        assert_eq!(pair.get().await, answer(200, "us"));
+        assert_eq!(start.elapsed(), cost);
+        assert_eq!(pair.group.status()[0].failed, 1);
+        pair.us.set(Act::HangBeforeBody);
+        assert!(matches!(pair.get().await, Reply::Failed(_)), "nobody has begun an answer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_not_held_back_where_nothing_is_promised_or_nobody_else_may_be_asked() {
+    let pair = Pair::under(in_time(), Act::HangInBody, Act::Answer(200));
+    let start = Instant::now();
+    let get = Request::get("/").body(Full::default()).unwrap();
+    assert!(pair.group.clone().oneshot(get).await.is_ok());
+    pair.eu.set(Act::HangBeforeBody);
+    let post = Request::post("/").body(Full::from("body")).unwrap();
+    assert!(pair.group.clone().oneshot(post).await.is_ok());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_length_stays_what_it_was() {
+    let pair = Pair::new(Act::Answer(200), Act::Answer(200));
+    let get = Request::get("/").body(Full::default()).unwrap();
+    let mut body = pair.group.oneshot(get).await.unwrap().into_body();
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(2), false));
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "eu");
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(0), true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::sleep;
@@ -34,6 +34,8 @@ pub(crate) enum Act {
     Unreachable,
     /// A head never comes.
     Hang,
+    /// A head comes, which says how long the body is, then nothing more, and then an error.
+    HangBeforeBody,
     /// A head and a bit of the body come, then nothing more, and then an error.
     HangInBody,
     Panic,
@@ -108,15 +110,35 @@ where
                     Err(Refused)
                 }
                 Act::Hang => pending().await,
-                Act::HangInBody => Ok(Response::new(silent().boxed_unsync())),
+                Act::HangBeforeBody => Ok(Response::new(Promised(Box::pin(silent(true))).boxed_unsync())),
+                Act::HangInBody => Ok(Response::new(silent(false).boxed_unsync())),
                 Act::Panic => panic!("the origin panics"),
             }
         })
     }
 }
 
-fn silent() -> impl Body<Data = Bytes, Error = BoxError> + Send {
-    StreamBody::new(stream::unfold(false, |begun| async move {
+/// A body of known length.
+struct Promised(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>);
+
+impl Body for Promised {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(9)
+    }
+}
+
+fn silent(begun: bool) -> impl Body<Data = Bytes, Error = BoxError> + Send {
+    StreamBody::new(stream::unfold(begun, |begun| async move {
         if begun {
             sleep(SILENCE).await;
             return Some((Err("the origin went silent".into()), true));

@@ -5,6 +5,7 @@
 
 mod bucket;
 
+use std::env;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use clap::Parser;
 use object_store::ClientOptions;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use tokio::net::TcpListener;
 use tower::Layer;
 use tower_edge::origin::ObjectStore;
@@ -56,10 +57,8 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "TLS is set up already")?;
 
-    // The time-outs are the origin's: this one would end a long download.
-    let client =
-        ClientOptions::new().with_timeout_disabled().with_connect_timeout(Duration::from_millis(3500));
-    let mut s3 = AmazonS3Builder::from_env().with_client_options(client);
+    // They take the place of those that `from_env` has read.
+    let mut s3 = AmazonS3Builder::from_env().with_client_options(client());
     let own = match &args.bucket {
         Some(name) => {
             s3 = s3.with_bucket_name(name);
@@ -99,6 +98,20 @@ async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         // Rather than letting the signal end the process: a temporary bucket goes with `own`.
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
+}
+
+/// What the environment says of connections, such as `AWS_ALLOW_HTTP`, over what suits an origin.
+fn client() -> ClientOptions {
+    // The time-outs are the origin's: this one would end a long download.
+    let usual =
+        ClientOptions::new().with_timeout_disabled().with_connect_timeout(Duration::from_millis(3500));
+    env::vars_os().fold(usual, |client, (name, value)| {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { return client };
+        match name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse()) {
+            Some(Ok(AmazonS3ConfigKey::Client(key))) => client.with_config(key, value),
+            _ => client,
+        }
+    })
 }
 
 /// Objects say for how long they may be kept; those that do not are asked about again after a minute.

@@ -1,6 +1,7 @@
 //! The body of an answer of any member: [`GroupBody`].
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,17 +12,28 @@ use tower::BoxError;
 
 use super::health::Ticket;
 
-pub(super) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+pub(crate) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 /// The body of a member's answer, as it comes. How it ends tells the group how the member is.
 pub struct GroupBody {
+    /// What has come of it already.
+    first: Option<Frame<Bytes>>,
     body: BoxBody,
     ticket: Option<Ticket>,
 }
 
+/// The first of a body whose length is known, once it has come. Another may only begin when there is news, and is not
+/// waited for.
+pub(super) async fn first(body: &mut BoxBody) -> Result<Option<Frame<Bytes>>, BoxError> {
+    if body.is_end_stream() || body.size_hint().exact().is_none() {
+        return Ok(None);
+    }
+    poll_fn(|cx| body.as_mut().poll_frame(cx)).await.transpose()
+}
+
 impl GroupBody {
-    pub(super) fn new(body: BoxBody, ticket: Option<Ticket>) -> Self {
-        let mut body = Self { body, ticket };
+    pub(super) fn new(first: Option<Frame<Bytes>>, body: BoxBody, ticket: Option<Ticket>) -> Self {
+        let mut body = Self { first, body, ticket };
         body.look_for_end();
         body
     }
@@ -44,6 +56,9 @@ impl Body for GroupBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         let frame = ready!(self.body.as_mut().poll_frame(cx));
         match &frame {
             Some(Ok(_)) => self.look_for_end(),
@@ -62,11 +77,20 @@ impl Body for GroupBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.first.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        if let Some(data) = self.first.as_ref().and_then(Frame::data_ref) {
+            let length = data.len() as u64;
+            let lower = hint.lower().saturating_add(length);
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper.saturating_add(length));
+            }
+            hint.set_lower(lower);
+        }
+        hint
     }
 }
 
@@ -78,14 +102,14 @@ impl fmt::Debug for GroupBody {
 
 pin_project! {
     /// A body with the types that all members' bodies share.
-    pub(super) struct Common<R> {
+    pub(crate) struct Common<R> {
         #[pin]
         body: R,
     }
 }
 
 impl<R> Common<R> {
-    pub(super) fn boxed(body: R) -> BoxBody
+    pub(crate) fn boxed(body: R) -> BoxBody
     where
         R: Body + Send + 'static,
         R::Error: Into<BoxError>,

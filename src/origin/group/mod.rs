@@ -13,12 +13,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
+use smallvec::SmallVec;
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 
 pub use self::body::GroupBody;
+pub(crate) use self::body::{BoxBody, Common};
 pub use self::error::GroupError;
 pub use self::health::{HealthPolicy, MemberState};
 pub use self::member::{Member, MemberStatus, ServedBy};
@@ -36,7 +39,8 @@ pub struct GroupPolicy {
     ///
     /// One from 500 on counts as a failure of the member; a 404 or 403 speaks of the one thing that was asked for.
     pub statuses: Vec<StatusCode>,
-    /// How long a member may take to give the head of its answer, its connection and the wait for its readiness included.
+    /// How long a member may take to give the head of its answer, its connection and the wait for its readiness included;
+    /// and the first of the body, where the head says how long it is.
     /// Not for requests that go to the first member alone. `None`, by default, leaves it to the members' own time-outs.
     pub head_time: Option<Duration>,
     /// When a member is skipped.
@@ -65,9 +69,10 @@ impl Default for GroupPolicy {
 
 /// A service that asks the first of its members and, where that fails, the next.
 ///
-/// A member fails that gives an error, no head in time, or one of the [statuses](GroupPolicy::statuses). The head decides:
-/// what follows is passed on as it comes, and a body that breaks off cannot be taken over by another member. When all fail,
-/// the failure of the last is the answer.
+/// A member fails that gives an error, no head in time, or one of the [statuses](GroupPolicy::statuses). So does one whose
+/// body, of a length it has given, fails before it begins: such a head is held back until then. What follows is passed on as
+/// it comes, and a body that breaks off cannot be taken over by another member. When all fail, the failure of the last is the
+/// answer.
 ///
 /// Only GET, HEAD and OPTIONS without a body are sent to more than one member. Everything else goes to the first, whatever
 /// its state: the first is where writes belong, and nothing is written twice.
@@ -113,7 +118,20 @@ pub struct Group<B>(Arc<Shared<B>>);
 struct Shared<B> {
     members: Box<[Seat<B>]>,
     policy: GroupPolicy,
+    order: Order,
 }
+
+/// In which order members are asked.
+pub(crate) enum Order {
+    /// As they stand. The first is where writes belong.
+    AsGiven,
+    /// By what is asked for, and then the others as they stand: which of the members come first for a request. Those are as
+    /// good as each other, for writes, too.
+    ByRequest(Box<dyn Fn(&Parts) -> Indices + Send + Sync>),
+}
+
+/// Members, by their place.
+pub(crate) type Indices = SmallVec<[usize; 8]>;
 
 /// A member, and what is known of it.
 struct Seat<B> {
@@ -130,6 +148,15 @@ impl<B> Group<B> {
     pub fn new(
         members: impl IntoIterator<Item = Member<B>>,
         policy: GroupPolicy,
+    ) -> Result<Self, ConfigError> {
+        Self::ordered(members, policy, Order::AsGiven)
+    }
+
+    /// The same, in another order.
+    pub(crate) fn ordered(
+        members: impl IntoIterator<Item = Member<B>>,
+        policy: GroupPolicy,
+        order: Order,
     ) -> Result<Self, ConfigError> {
         check(&policy)?;
         let hop = policy.proxy_status.as_deref().map(|hop| name::item("proxy_status", hop)).transpose()?;
@@ -149,7 +176,7 @@ impl<B> Group<B> {
         if seats.is_empty() {
             return Err(ConfigError::new("members", "there are none"));
         }
-        Ok(Self(Arc::new(Shared { members: seats.into(), policy })))
+        Ok(Self(Arc::new(Shared { members: seats.into(), policy, order })))
     }
 
     /// How the members do, in their order.
@@ -215,7 +242,7 @@ where
             if may_be_repeated(&request) {
                 group.ask_in_turn(request).await
             } else {
-                group.ask_first(request).await
+                group.ask_one(request).await
             }
         }))
     }
@@ -229,7 +256,8 @@ fn may_be_repeated<B: Body>(request: &Request<B>) -> bool {
 
 /// A member to be asked, and the leave to do so.
 struct Turn<'a, B> {
-    index: usize,
+    /// In the order of this request.
+    place: usize,
     seat: &'a Seat<B>,
     ticket: Ticket,
 }
@@ -240,27 +268,37 @@ impl<B> Shared<B>
 where
     B: Body + Default + Send + 'static,
 {
-    async fn ask_first(&self, request: Request<B>) -> Answer {
-        let seat = &self.members[0];
-        let turn = Turn { index: 0, seat, ticket: seat.health.admit_anyway() };
-        self.ask(turn, request, 0, None).await
+    async fn ask_one(&self, request: Request<B>) -> Answer {
+        let (head, body) = request.into_parts();
+        let turn = match &self.order {
+            Order::AsGiven => {
+                let seat = &self.members[0];
+                Turn { place: 0, seat, ticket: seat.health.admit_anyway() }
+            }
+            Order::ByRequest(_) => {
+                let order = self.order(&head);
+                self.next(&order, 0).unwrap_or_else(|| self.due_next(&order))
+            }
+        };
+        self.ask(turn, Request::from_parts(head, body), 0, None, false).await
     }
 
     async fn ask_in_turn(&self, request: Request<B>) -> Answer {
         let (head, _) = request.into_parts();
-        let mut turn = self.next(0).unwrap_or_else(|| self.due_next());
+        let order = self.order(&head);
+        let mut turn = self.next(&order, 0).unwrap_or_else(|| self.due_next(&order));
         let mut failed = 0;
         loop {
-            let after = turn.index + 1;
+            let after = turn.place + 1;
             let request = Request::from_parts(head.clone(), B::default());
-            let answer = self.ask(turn, request, failed, self.policy.head_time).await;
+            let answer = self.ask(turn, request, failed, self.policy.head_time, true).await;
             let is_good =
                 answer.as_ref().is_ok_and(|answer| !self.policy.statuses.contains(&answer.status()));
             if is_good {
                 return answer;
             }
             // Only now that there is need of it: leave to probe is not to be had for nothing.
-            match self.next(after) {
+            match self.next(&order, after) {
                 Some(next) => turn = next,
                 None => return answer,
             }
@@ -268,21 +306,38 @@ where
         }
     }
 
+    /// Every member once.
+    fn order(&self, head: &Parts) -> Indices {
+        let all = 0..self.members.len();
+        match &self.order {
+            Order::AsGiven => all.collect(),
+            Order::ByRequest(first) => {
+                let mut order = first(head);
+                for member in all {
+                    if !order.contains(&member) {
+                        order.push(member);
+                    }
+                }
+                order
+            }
+        }
+    }
+
     /// The next member that is not to be skipped.
-    fn next(&self, from: usize) -> Option<Turn<'_, B>> {
-        let mut seats = self.members.iter().enumerate().skip(from);
-        seats.find_map(|(index, seat)| Some(Turn { index, seat, ticket: seat.health.admit()? }))
+    fn next(&self, order: &[usize], from: usize) -> Option<Turn<'_, B>> {
+        let mut seats = order.iter().map(|member| &self.members[*member]).enumerate().skip(from);
+        seats.find_map(|(place, seat)| Some(Turn { place, seat, ticket: seat.health.admit()? }))
     }
 
     /// Of members that are all to be skipped, the one for the shortest time.
-    fn due_next(&self) -> Turn<'_, B> {
-        let (index, seat) = self
-            .members
+    fn due_next(&self, order: &[usize]) -> Turn<'_, B> {
+        let (place, seat) = order
             .iter()
+            .map(|member| &self.members[*member])
             .enumerate()
             .min_by_key(|(_, seat)| seat.health.retry_at())
             .expect("a group has members");
-        Turn { index, seat, ticket: seat.health.admit_anyway() }
+        Turn { place, seat, ticket: seat.health.admit_anyway() }
     }
 
     async fn ask(
@@ -291,10 +346,16 @@ where
         request: Request<B>,
         failed: usize,
         head_time: Option<Duration>,
+        may_fail_over: bool,
     ) -> Answer {
         let Turn { seat, mut ticket, .. } = turn;
         let name = &seat.member.name;
-        let exchange = seat.member.service.clone().oneshot(request);
+        let exchange = async {
+            let mut response = seat.member.service.clone().oneshot(request).await?;
+            let is_wanted = may_fail_over && !self.policy.statuses.contains(&response.status());
+            let first = if is_wanted { body::first(response.body_mut()).await? } else { None };
+            Ok((response, first))
+        };
         let answer = match head_time {
             None => exchange.await,
             Some(limit) => match timeout(limit, exchange).await {
@@ -305,8 +366,8 @@ where
                 }
             },
         };
-        let response = match answer {
-            Ok(response) => response,
+        let (response, first) = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 ticket.failed();
                 return Err(GroupError::member(name, error));
@@ -320,7 +381,7 @@ where
             ticket.answered();
             Some(ticket)
         };
-        let mut response = response.map(|body| GroupBody::new(body, ticket));
+        let mut response = response.map(|body| GroupBody::new(first, body, ticket));
         response.extensions_mut().insert(ServedBy { name: Arc::clone(name), failed });
         if let Some(field) = &seat.proxy_status {
             response.headers_mut().append(PROXY_STATUS, field.clone());

@@ -225,9 +225,11 @@ mod tests {
     use std::convert::Infallible;
 
     use futures_util::stream::{self, Stream};
+    use http::header::{CONTENT_TYPE, HeaderValue};
     use http_body_util::StreamBody;
 
     use super::*;
+    use crate::origin::upstream::Timeouts;
 
     const LIMIT: Duration = Duration::from_secs(15);
 
@@ -264,6 +266,31 @@ mod tests {
         let start = Instant::now();
         assert_eq!(frame(&mut body).await.unwrap_err().kind(), ErrorKind::BetweenBytesTime);
         assert_eq!(start.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_for_as_long_as_there_is_news_may_be_quiet_for_longer() {
+        let timeouts = Timeouts { between_bytes: LIMIT, ..Timeouts::default() };
+        for (content_type, limit) in [
+            ("text/event-stream", timeouts.quiet),
+            ("Text/Event-Stream ; charset=utf-8", timeouts.quiet),
+            ("application/grpc", timeouts.quiet),
+            ("application/grpc+proto", timeouts.quiet),
+            ("application/grpc-web", LIMIT),
+            ("text/event-streams", LIMIT),
+            ("text/html; note=text/event-stream", LIMIT),
+            ("", LIMIT),
+        ] {
+            let head = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
+            let silence = timeouts.silence(&head);
+            let quiet = StreamBody::new(Box::pin(trickle(limit - Duration::from_secs(1))));
+            frame(&mut Paced::new(quiet, silence, None)).await.unwrap();
+            let start = Instant::now();
+            let silent = StreamBody::new(Box::pin(trickle(limit * 2)));
+            let error = frame(&mut Paced::new(silent, silence, None)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BetweenBytesTime);
+            assert_eq!(start.elapsed(), limit, "{content_type}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,7 +99,8 @@ impl Shared {
         }
         self.rules.prepare_response(&mut response, received);
         let lease = Lease { link, permit, connections: Arc::clone(&self.connections) };
-        Ok(response.map(|body| Body::new(body, self.timeouts.between_bytes, Some(lease))))
+        let silence = self.timeouts.silence(response.headers());
+        Ok(response.map(|body| Body::new(body, silence, Some(lease))))
     }
 
     /// Sends a request, and once more if that does no harm: the connection had been used before, was closed in the

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
 use crate::error::ConfigError;
 
 /// Which protocol is spoken to the origin.
@@ -55,8 +58,11 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the head of the answer, from the end of the request on. 30 s by default.
     pub first_byte: Duration,
-    /// For more of the body, once a reader waits for it. An event stream has to say something this often. 15 s by default.
+    /// For more of the body, once a reader waits for it. 15 s by default.
     pub between_bytes: Duration,
+    /// The same for an answer that goes on for as long as there is news, and is quiet in between: an event stream
+    /// (`text/event-stream`) or an answer of gRPC. 10 minutes by default.
+    pub quiet: Duration,
     /// For anything to pass through a tunnel, either way. 10 minutes by default.
     pub tunnel: Duration,
 }
@@ -67,6 +73,7 @@ impl Default for Timeouts {
             connect: Duration::from_millis(3500),
             first_byte: Duration::from_secs(30),
             between_bytes: Duration::from_secs(15),
+            quiet: Duration::from_secs(600),
             tunnel: Duration::from_secs(600),
         }
     }
@@ -103,11 +110,22 @@ impl Default for Pool {
 }
 
 impl Timeouts {
+    /// How long the body under this head may be silent.
+    pub(super) fn silence(&self, head: &HeaderMap) -> Duration {
+        let content_type = head.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+        // `application/grpc+proto` and the like say how the messages are encoded. gRPC-Web is another type.
+        let (media_type, _) = media_type.split_once('+').unwrap_or((media_type, ""));
+        let is = |name| media_type.trim().eq_ignore_ascii_case(name);
+        if is("text/event-stream") || is("application/grpc") { self.quiet } else { self.between_bytes }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         for (name, time) in [
             ("connect", self.connect),
             ("first_byte", self.first_byte),
             ("between_bytes", self.between_bytes),
+            ("quiet", self.quiet),
             ("tunnel", self.tunnel),
         ] {
             if time.is_zero() {

@@ -60,6 +60,27 @@ async fn an_answer_that_falls_silent_is_an_error_and_one_that_trickles_is_not() 
 }
 
 #[tokio::test]
+async fn an_event_stream_may_be_quiet_for_longer() {
+    let origin = Origin::by_hand(|_, mut stream| async move {
+        let head = read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await.unwrap();
+        for event in ["data: 1\n\n", "data: 2\n\n"] {
+            sleep(LIMIT * 2).await;
+            stream.write_all(event.as_bytes()).await.unwrap();
+        }
+        if head.starts_with("get /silent") {
+            pending::<()>().await;
+        }
+    })
+    .await;
+    let timeouts = Timeouts { quiet: LIMIT * 5, ..short() };
+    let upstream = Upstream::builder(origin.url()).timeouts(timeouts).build().unwrap();
+    assert_eq!(ask(&upstream, get("/")).await.unwrap().text, "data: 1\n\ndata: 2\n\n");
+    let error = ask(&upstream, get("/silent")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BetweenBytesTime);
+}
+
+#[tokio::test]
 async fn an_upload_may_take_its_time_while_it_moves() {
     let origin = Origin::echo().await;
     let upstream = Upstream::builder(origin.url()).timeouts(short()).build().unwrap();

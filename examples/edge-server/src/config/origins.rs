@@ -42,6 +42,7 @@ pub(crate) struct Upstream {
     pub(crate) connect_time: Duration,
     pub(crate) first_byte_time: Duration,
     pub(crate) between_bytes_time: Duration,
+    pub(crate) quiet_time: Duration,
 }
 
 /// A bucket of an S3-compatible store.
@@ -56,6 +57,7 @@ pub(crate) struct Bucket {
     pub(crate) writes: bool,
     pub(crate) part_size: u64,
     pub(crate) parallel: u64,
+    pub(crate) connect_time: Duration,
     pub(crate) first_byte_time: Duration,
     pub(crate) between_bytes_time: Duration,
 }
@@ -98,8 +100,9 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
     let rewrite_host = section.word("host", &[("keep", false), ("rewrite", true)]).unwrap_or(false);
     let ca_file = section.text("ca-file", words).map(|file| file.value.into());
     let http2 = section.flag("http2").unwrap_or(false);
-    let connect_time = time(section, "connect-time", Duration::from_millis(3500));
+    let connect_time = connect_time(section);
     let (first_byte_time, between_bytes_time) = answer_times(section);
+    let quiet_time = time(section, "quiet-time", Duration::from_secs(600));
     let (scheme, authority) = url?.value;
     Some(Upstream {
         scheme,
@@ -110,11 +113,16 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
         connect_time,
         first_byte_time,
         between_bytes_time,
+        quiet_time,
     })
 }
 
 fn time(section: &Section<'_>, key: &'static str, usual: Duration) -> Duration {
     section.text(key, some_time).map_or(usual, |time| time.value)
+}
+
+fn connect_time(section: &Section<'_>) -> Duration {
+    time(section, "connect-time", Duration::from_millis(3500))
 }
 
 fn answer_times(section: &Section<'_>) -> (Duration, Duration) {
@@ -139,6 +147,7 @@ fn bucket(section: &Section<'_>) -> Option<Bucket> {
     let writes = section.flag("writes").unwrap_or(false);
     let part_size = section.text("part-size", part_size).map_or(8 * MIB, |size| size.value);
     let parallel = section.number("parallel", 1, 256).unwrap_or(8);
+    let connect_time = connect_time(section);
     let (first_byte_time, between_bytes_time) = answer_times(section);
     if let Some((status, _)) = error_pages.iter().find(|(status, _)| !status.is_client_error()) {
         section.problem(section.place, format!("error-page: {} is not of the 400s", status.as_u16()));
@@ -153,6 +162,7 @@ fn bucket(section: &Section<'_>) -> Option<Bucket> {
         writes,
         part_size,
         parallel,
+        connect_time,
         first_byte_time,
         between_bytes_time,
     })

@@ -86,6 +86,23 @@ fn what_is_documented_as_default_is_the_default() {
         panic!("eu is an upstream")
     };
     assert_eq!(eu, bare);
+    let Kind::Bucket(files) = &shown.origins.iter().find(|origin| origin.name == "files").unwrap().kind
+    else {
+        panic!("files is a bucket")
+    };
+    let text = with("[origin.files]\nkind = \"bucket\"\nbucket = \"site-files\"");
+    let Kind::Bucket(bare) = Config::read(&text).unwrap().origins.remove(1).kind else {
+        panic!("files is a bucket")
+    };
+    let shown_besides = super::origins::Bucket {
+        endpoint: files.endpoint.clone(),
+        region: files.region.clone(),
+        prefix: files.prefix.clone(),
+        index: files.index.clone(),
+        error_pages: files.error_pages.clone(),
+        ..bare
+    };
+    assert_eq!(*files, shown_besides);
 }
 
 #[test]

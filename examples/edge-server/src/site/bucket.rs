@@ -16,8 +16,9 @@ use crate::config::Bucket;
 pub(super) fn build(bucket: &Bucket) -> Result<ObjectStore, String> {
     // The client takes the provider of the process. An error says that there is one, from a bucket before this.
     let _ = ring::default_provider().install_default();
-    let mut s3 =
-        AmazonS3Builder::from_env().with_client_options(client()).with_bucket_name(bucket.bucket.as_str());
+    let mut s3 = AmazonS3Builder::from_env()
+        .with_client_options(client(bucket.connect_time))
+        .with_bucket_name(bucket.bucket.as_str());
     if let Some(endpoint) = &bucket.endpoint {
         s3 = s3.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
     }
@@ -49,10 +50,9 @@ pub(super) fn build(bucket: &Bucket) -> Result<ObjectStore, String> {
 }
 
 /// What the environment says of connections, such as `AWS_ALLOW_HTTP`, over what suits an origin.
-fn client() -> ClientOptions {
+fn client(connect_time: Duration) -> ClientOptions {
     // The time-outs are the origin's: this one would end a long download.
-    let usual =
-        ClientOptions::new().with_timeout_disabled().with_connect_timeout(Duration::from_millis(3500));
+    let usual = ClientOptions::new().with_timeout_disabled().with_connect_timeout(connect_time);
     env::vars_os().fold(usual, |client, (name, value)| {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { return client };
         match name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse()) {
@@ -60,4 +60,18 @@ fn client() -> ClientOptions {
             _ => client,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ClientConfigKey;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_has_the_time_that_the_file_says() {
+        let client = client(Duration::from_millis(250));
+        assert_eq!(client.get_config_value(&ClientConfigKey::ConnectTimeout).as_deref(), Some("250ms"));
+        assert_eq!(client.get_config_value(&ClientConfigKey::Timeout), None);
+    }
 }

@@ -103,6 +103,7 @@ impl Origins {
                     connect: upstream.connect_time,
                     first_byte: upstream.first_byte_time,
                     between_bytes: upstream.between_bytes_time,
+                    quiet: upstream.quiet_time,
                     ..Timeouts::default()
                 };
                 let host = if upstream.rewrite_host { HostField::Origin } else { HostField::Keep };

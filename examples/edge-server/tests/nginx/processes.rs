@@ -159,12 +159,12 @@ fn announced(line: &str) -> Option<SocketAddr> {
 }
 
 /// A child that does not outlive its handle.
-struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let child = command
             .stdin(Stdio::null())
             .spawn()
@@ -172,7 +172,7 @@ impl Process {
         Self { child }
     }
 
-    fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 }

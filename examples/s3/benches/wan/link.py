@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """A wide-area link: two network namespaces, joined by two TUN devices and this program, as root.
 
-    link.py NEAR FAR
+    link.py NEAR FAR CONGESTION
 
 Every packet arrives 75 ms after it was sent, or never: one in a thousand is lost, which ones is the same in each run. TCP on
-both sides controls congestion as CONGESTION says, by `cubic` if it is not set. Prints `ready`, forwards until its standard input ends, and takes the namespaces down again. What cannot be made is an error.
+both sides controls congestion by CONGESTION, such as `cubic` or `bbr`. Prints `ready`, forwards until its standard input
+ends, and takes the namespaces down again. What cannot be made is an error.
+
+It forwards about 700 Mbit/s; what a busy moment leaves waiting stays in the devices' queues.
 """
 
 import collections
@@ -19,9 +22,8 @@ import time
 
 DELAY = 0.075
 LOSS = 0.001
-# What the systems of most viewers do: other controls lose less to losses, and so have less to gain.
-CONGESTION = os.environ.get("CONGESTION", "cubic")
-# Packets on their way in one direction: past that they are dropped, as by any router.
+# Packets on their way in one direction, and before a device: past that they are dropped, as by any router. A device's usual
+# queue of 500 would drop many more than the one in a thousand.
 QUEUE = 20_000
 
 TUNSETIFF = 0x400454CA
@@ -65,7 +67,7 @@ def forward(devices):
 
 
 def main():
-    near, far = sys.argv[1:]
+    near, far, congestion = sys.argv[1:]
     made = []
     try:
         devices = []
@@ -75,9 +77,9 @@ def main():
             devices.append(tun(namespace))
             ip("link", "set", namespace, "netns", namespace)
             ip("-n", namespace, "address", "add", address, "dev", namespace)
-            ip("-n", namespace, "link", "set", namespace, "up")
+            ip("-n", namespace, "link", "set", namespace, "txqueuelen", str(QUEUE), "up")
             ip("-n", namespace, "link", "set", "lo", "up")
-            ip("-n", namespace, "route", "replace", "10.99.0.0/24", "dev", namespace, "congctl", CONGESTION)
+            ip("-n", namespace, "route", "replace", "10.99.0.0/24", "dev", namespace, "congctl", congestion)
         print("ready", flush=True)
         forward(devices)
     except (OSError, subprocess.CalledProcessError) as error:

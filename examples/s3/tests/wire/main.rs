@@ -15,20 +15,34 @@ mod writes;
 #[expect(dead_code, reason = "the example fills its bucket, the tests fill theirs")]
 mod bucket;
 
+use object_store::ObjectStoreExt;
 use support::{S3, Site};
 
 mod s3s_fs {
     use super::*;
 
-    async fn site(flags: &[&str]) -> (bucket::Bucket, Site) {
-        let bucket = bucket::start().await.unwrap();
-        let s3 = S3 {
+    fn server(bucket: &bucket::Bucket) -> S3 {
+        S3 {
             endpoint: bucket.endpoint.clone(),
             bucket: bucket::NAME,
             access_key: bucket::ACCESS_KEY,
             secret_key: bucket::SECRET_KEY,
-        };
-        (bucket, Site::start(s3, flags).await)
+        }
+    }
+
+    async fn site(flags: &[&str]) -> (bucket::Bucket, Site) {
+        let bucket = bucket::start().await.unwrap();
+        let site = Site::start(server(&bucket), flags).await;
+        (bucket, site)
+    }
+
+    #[tokio::test]
+    async fn what_the_environment_says_of_connections_counts() {
+        let bucket = bucket::start().await.unwrap();
+        let site = Site::by_variables(server(&bucket)).await;
+        site.store.put(&"a.txt".into(), "text".into()).await.unwrap();
+        let answer = site.get("/a.txt", &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (200, &b"text"[..]), "{answer:?}");
     }
 
     #[tokio::test]

@@ -45,9 +45,21 @@ pub(crate) struct Answer {
 
 impl Site {
     pub(crate) async fn start(s3: S3, flags: &[&str]) -> Self {
-        let mut edge = Command::new(env!("CARGO_BIN_EXE_s3-example"))
-            .args(["--listen", "127.0.0.1:0", "--bucket", s3.bucket, "--endpoint", &s3.endpoint])
-            .args(flags)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3-example"));
+        command.args(["--endpoint", &s3.endpoint]).args(flags);
+        Self::spawn(s3, command).await
+    }
+
+    /// Told by variables where the server is, and that it is no secret what is said to it.
+    pub(crate) async fn by_variables(s3: S3) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3-example"));
+        command.env("AWS_ENDPOINT", &s3.endpoint).env("AWS_ALLOW_HTTP", "true");
+        Self::spawn(s3, command).await
+    }
+
+    async fn spawn(s3: S3, mut command: Command) -> Self {
+        let mut edge = command
+            .args(["--listen", "127.0.0.1:0", "--bucket", s3.bucket])
             .env("AWS_ACCESS_KEY_ID", s3.access_key)
             .env("AWS_SECRET_ACCESS_KEY", s3.secret_key)
             .stdout(Stdio::piped())

@@ -1,0 +1,461 @@
+//! How an edge follows a log: [`Follower`].
+//!
+//! Three loops in one task. One reads, decides by [`step`] and applies; one waits for the sweeps of what was applied; one
+//! reports both, at once and at least with every heartbeat.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::step::{Left, Reset, Step, step};
+use super::{Bus, BusError, BusReader, Position, Read, Report};
+use crate::contact::WithoutContact;
+use crate::edge::Edge;
+use crate::error::ConfigError;
+use crate::invalidation::{Invalidation, Receipt};
+use crate::sync::Mutex;
+
+/// How an edge follows a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FollowerSettings {
+    /// What the edge does while it has no contact. It goes on serving by default.
+    pub without_contact: WithoutContact,
+    /// It reports at least so often. One second by default.
+    pub heartbeat: Duration,
+    /// After a failure it tries again so soon, and then at twice the distance each time, up to
+    /// [`heartbeat`](Self::heartbeat). 50 milliseconds by default.
+    pub retry: Duration,
+}
+
+impl Default for FollowerSettings {
+    fn default() -> Self {
+        Self {
+            without_contact: WithoutContact::default(),
+            heartbeat: Duration::from_secs(1),
+            retry: Duration::from_millis(50),
+        }
+    }
+}
+
+/// How far an edge has followed a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Up to here the log is in force on the edge. `None` before it has first reached the log.
+    pub applied: Option<Position>,
+    /// Up to here nothing is left in its memory either.
+    pub swept: Option<Position>,
+    /// Up to here the log may be in force on the edge: it is being applied. What the edge asks others for from now on has
+    /// to be as new as that.
+    pub begun: Option<Position>,
+    /// The edge is on the roll with its position: receipts wait for it.
+    pub is_on_roll: bool,
+    /// How often everything was treated as invalidated, since the log could not tell what was.
+    pub resets: u64,
+    /// Why it was the last time.
+    pub last_reset: Option<Reset>,
+    /// Records that could not be read, for each of which everything was treated as invalidated.
+    pub unreadable: u64,
+}
+
+/// Keeps an edge in step with a log, as long as it is held.
+///
+/// Dropping it is losing contact: the edge then does as [`FollowerSettings::without_contact`] says, and receipts wait for it
+/// until it counts as silent. [`leave`](Self::leave) strikes it off at once.
+pub struct Follower {
+    inner: Arc<Inner>,
+    task: AbortHandle,
+}
+
+struct Inner {
+    edge: Edge,
+    bus: Arc<dyn Bus>,
+    settings: FollowerSettings,
+    id: String,
+    progress: watch::Sender<Progress>,
+    /// What was applied last, and its sweep.
+    sweeping: watch::Sender<Option<(Position, Receipt)>>,
+    contacts: Mutex<Contacts>,
+    trouble: Mutex<Option<BusError>>,
+}
+
+/// When the last reading that brought the edge up to date began, and the last report that arrived.
+#[derive(Debug, Default)]
+struct Contacts {
+    read: Option<Duration>,
+    reported: Option<Duration>,
+}
+
+impl Follower {
+    /// Has an edge follow a log from now on. Everything the edge holds is treated as invalidated first. One edge can follow
+    /// one log, once.
+    ///
+    /// # Errors
+    /// If a setting cannot work, or there is no tokio runtime to follow in.
+    pub fn start(edge: &Edge, bus: Arc<dyn Bus>, settings: FollowerSettings) -> Result<Self, ConfigError> {
+        check(&settings)?;
+        let runtime = Handle::try_current()
+            .map_err(|_| ConfigError::new("follower", "is started outside a tokio runtime"))?;
+        let id = format!("{}/{:016x}", edge.0.name, super::random());
+        let inner = Arc::new(Inner {
+            edge: edge.clone(),
+            bus,
+            settings,
+            id,
+            progress: watch::Sender::default(),
+            sweeping: watch::Sender::default(),
+            contacts: Mutex::default(),
+            trouble: Mutex::default(),
+        });
+        edge.0.contact.lose(inner.settings.without_contact);
+        let following = Arc::clone(&inner);
+        let task = runtime.spawn(async move {
+            tokio::join!(following.read(), following.sweep(), following.report());
+        });
+        Ok(Self { inner, task: task.abort_handle() })
+    }
+
+    /// The edge.
+    pub fn edge(&self) -> &Edge {
+        &self.inner.edge
+    }
+
+    /// What identifies this edge on the roll.
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// How far it has come. Never waits for anything.
+    pub fn progress(&self) -> Progress {
+        *self.inner.progress.borrow()
+    }
+
+    /// Up to where the log is in force on the edge.
+    pub fn applied(&self) -> Option<Position> {
+        self.progress().applied
+    }
+
+    /// Up to where the log may be in force on the edge already.
+    pub fn begun(&self) -> Option<Position> {
+        self.progress().begun
+    }
+
+    /// Stops following, where others still hold this.
+    pub(crate) async fn retire(&self) -> Result<(), BusError> {
+        self.task.abort();
+        // A report on its way would put the edge on the roll again.
+        while !self.task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
+        self.inner.bus.leave(&self.inner.id).await
+    }
+
+    /// Whether stored responses may be used as they are: there is contact, or the policy does not ask for it.
+    pub fn is_trusted(&self) -> bool {
+        let edge = &self.inner.edge.0;
+        edge.contact.trust(edge.clock.elapsed()) == crate::contact::Trust::Full
+    }
+
+    /// What went wrong last, while it lasts.
+    pub fn trouble(&self) -> Option<BusError> {
+        self.inner.trouble.lock().clone()
+    }
+
+    /// Waits until the edge has reached the log and is on the roll: from then on every receipt counts it. Bound it with a
+    /// time-out, since the log may be away.
+    pub async fn joined(&self) {
+        self.until(|progress| progress.is_on_roll && progress.applied.is_some()).await;
+    }
+
+    /// Waits until what is at `position` is in force on the edge. Bound it with a time-out: of another incarnation it
+    /// never will be.
+    pub async fn reached(&self, position: Position) {
+        self.until(|progress| progress.applied.is_some_and(|applied| applied.has_reached(&position))).await;
+    }
+
+    async fn until(&self, holds: impl FnMut(&Progress) -> bool) {
+        // The sender lives as long as this.
+        let _ = self.inner.progress.subscribe().wait_for(holds).await.map(|_| ());
+    }
+
+    /// Stops following, and takes the edge off the roll: receipts no longer wait for it. For an edge that serves nobody any
+    /// more.
+    ///
+    /// # Errors
+    /// If the log cannot be reached; then receipts wait until the edge counts as silent.
+    pub async fn leave(self) -> Result<(), BusError> {
+        self.task.abort();
+        self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
+        self.inner.bus.leave(&self.inner.id).await
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower")
+            .field("id", &self.id())
+            .field("progress", &self.progress())
+            .finish_non_exhaustive()
+    }
+}
+
+fn check(settings: &FollowerSettings) -> Result<(), ConfigError> {
+    if settings.heartbeat < Duration::from_millis(10) {
+        return Err(ConfigError::new("heartbeat", "is under 10 milliseconds"));
+    }
+    if settings.retry.is_zero() {
+        return Err(ConfigError::new("retry", "is zero: a log that is away would be asked without a pause"));
+    }
+    // A reading that waits for a record proves contact only as of when it began.
+    let least = settings.heartbeat.saturating_mul(3);
+    match settings.without_contact.trusts_for() {
+        Some(after) if after < least => {
+            let reason =
+                format!("after {after:?} would be without contact between heartbeats: at least {least:?}");
+            Err(ConfigError::new("without_contact", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Duration {
+        self.edge.0.clock.elapsed()
+    }
+
+    /// Follows the log, connection by connection.
+    async fn read(&self) {
+        let mut left = Left::default();
+        let mut backoff = Backoff::new(&self.settings);
+        loop {
+            match self.bus.reader().await {
+                Ok(mut reader) => {
+                    let error = self.read_by(&mut *reader, &mut left, &mut backoff).await;
+                    self.in_trouble(error);
+                }
+                Err(error) => self.in_trouble(error),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    async fn read_by(&self, reader: &mut dyn BusReader, left: &mut Left, backoff: &mut Backoff) -> BusError {
+        // The first look is to see where the log stands.
+        let mut patience = Duration::ZERO;
+        let mut resets = 0u8;
+        loop {
+            let had = self.progress.borrow().applied;
+            let began = self.now();
+            let read = match reader.read(had.map_or(0, |had| had.number), patience).await {
+                Ok(read) => read,
+                Err(error) => return error,
+            };
+            let head = read.head;
+            let before = self.progress.borrow().resets;
+            let taken = self.take(had, left, read).await;
+            resets = if self.progress.borrow().resets > before { resets + 1 } else { 0 };
+            if resets > 1 {
+                // A log that never gets in order is not followed as fast as it can be read.
+                return BusError::Changed;
+            }
+            match taken {
+                Ok(now_at) if now_at.number >= head => {
+                    self.in_contact(|contacts| contacts.read = Some(began));
+                    *self.trouble.lock() = None;
+                    backoff.reset();
+                    patience = self.settings.heartbeat;
+                }
+                Ok(_) => patience = Duration::ZERO,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Acts on what was read, and says where the edge is then.
+    async fn take(&self, had: Option<Position>, left: &mut Left, read: Read) -> Result<Position, BusError> {
+        let incarnation = read.incarnation;
+        match step(had, left, read) {
+            Step::Reset { renew: true, .. } => {
+                self.bus.renew(incarnation).await?;
+                // The next reading is of what it is then.
+                Err(BusError::Changed)
+            }
+            Step::Reset { why, to, renew: false } => {
+                self.begins(to);
+                let receipt = self.edge.invalidator().apply(Invalidation::all());
+                if let Some(had) = had.filter(|had| had.incarnation != to.incarnation) {
+                    left.add(had.incarnation);
+                }
+                self.applied(to, receipt, |progress| {
+                    progress.resets += 1;
+                    progress.last_reset = Some(why);
+                });
+                Ok(to)
+            }
+            Step::Apply(records) => {
+                if let Some((last, _)) = records.last() {
+                    self.begins(*last);
+                }
+                let mut unreadable = 0;
+                let mut last = None;
+                for (position, record) in records {
+                    let invalidation = match record {
+                        Ok(record) => record.into_invalidation(),
+                        // Nobody knows what it is about.
+                        Err(_) => {
+                            unreadable += 1;
+                            Invalidation::all()
+                        }
+                    };
+                    last = Some((position, self.edge.invalidator().apply(invalidation)));
+                }
+                match last {
+                    Some((position, receipt)) => {
+                        self.applied(position, receipt, |progress| progress.unreadable += unreadable);
+                        Ok(position)
+                    }
+                    None => had.ok_or(BusError::Changed),
+                }
+            }
+        }
+    }
+
+    /// Before the first rule is in force:
+    /// 1. a fill that begins under it takes its answer to be newer than the record,
+    /// 2. so another edge that is asked for it has to be told of the record.
+    fn begins(&self, position: Position) {
+        self.progress.send_modify(|progress| progress.begun = Some(position));
+    }
+
+    fn applied(&self, position: Position, receipt: Receipt, more: impl FnOnce(&mut Progress)) {
+        self.progress.send_modify(|progress| {
+            progress.applied = Some(position);
+            more(progress);
+        });
+        self.sweeping.send_replace(Some((position, receipt)));
+    }
+
+    /// Waits for the sweep of what was applied last, whatever comes meanwhile; that of what was before is then over, too.
+    async fn sweep(&self) {
+        let mut sweeping = self.sweeping.subscribe();
+        loop {
+            let last = sweeping.borrow_and_update().clone();
+            if let Some((position, receipt)) = last {
+                receipt.completed().await;
+                self.progress.send_modify(|progress| progress.swept = Some(position));
+            }
+            // The sender lives as long as this.
+            let _ = sweeping.changed().await;
+        }
+    }
+
+    async fn report(&self) {
+        let mut progress = self.progress.subscribe();
+        let mut backoff = Backoff::new(&self.settings);
+        loop {
+            let Progress { applied, swept, is_on_roll, .. } = *progress.borrow_and_update();
+            let report = Report {
+                id: self.id.clone(),
+                name: self.edge.0.name.clone(),
+                applied,
+                swept,
+                trusts_for: self.settings.without_contact.trusts_for(),
+            };
+            let began = self.now();
+            let due = Instant::now() + self.settings.heartbeat;
+            if let Err(error) = self.bus.report(&report).await {
+                self.in_trouble(error);
+                backoff.wait().await;
+                continue;
+            }
+            backoff.reset();
+            self.in_contact(|contacts| contacts.reported = Some(began));
+            if !is_on_roll && applied.is_some() {
+                self.progress.send_modify(|progress| progress.is_on_roll = true);
+            }
+            let news = progress.wait_for(|progress| (progress.applied, progress.swept) != (applied, swept));
+            let _ = timeout_at(due, news).await.map(|_| ());
+        }
+    }
+
+    fn in_contact(&self, note: impl FnOnce(&mut Contacts)) {
+        let mut contacts = self.contacts.lock();
+        note(&mut contacts);
+        // Up to date, and known to be alive: else a receipt may be completed without this edge.
+        if let Contacts { read: Some(read), reported: Some(reported) } = *contacts {
+            self.edge.0.contact.touch(self.settings.without_contact, read.min(reported));
+        }
+    }
+
+    fn in_trouble(&self, error: BusError) {
+        *self.trouble.lock() = Some(error);
+    }
+}
+
+/// Longer waits from failure to failure.
+struct Backoff {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    fn new(settings: &FollowerSettings) -> Self {
+        let longest = settings.heartbeat.max(settings.retry);
+        Self { first: settings.retry, longest, next: settings.retry }
+    }
+
+    async fn wait(&mut self) {
+        sleep(self.next).await;
+        self.next = self.next.saturating_mul(2).min(self.longest);
+    }
+
+    fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distribution::bus::{BusInvalidator, EdgeState, Local};
+
+    #[tokio::test(start_paused = true)]
+    async fn every_edge_applies_what_one_of_them_makes() {
+        let bus = Arc::new(Local::new());
+        let edges = ["fra-1", "nyc-1"].map(|name| Edge::builder().name(name).build().unwrap());
+        let follow = |edge| Follower::start(edge, bus.clone(), FollowerSettings::default()).unwrap();
+        let followers = edges.each_ref().map(follow);
+        for follower in &followers {
+            follower.joined().await;
+        }
+        let invalidator = BusInvalidator::new(bus.clone(), "test");
+        let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
+        let states = receipt.completed().await.unwrap();
+        let states: Vec<_> = states.iter().map(|edge| (edge.name.as_str(), edge.state)).collect();
+        assert_eq!(states, [("fra-1", EdgeState::Swept), ("nyc-1", EdgeState::Swept)]);
+        for (edge, follower) in edges.iter().zip(&followers) {
+            assert_eq!(follower.applied(), receipt.position());
+            assert_eq!(edge.invalidator().history().len(), 2, "the reset, and this");
+        }
+        let [fra, nyc] = followers;
+        nyc.leave().await.unwrap();
+        drop(fra);
+        let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
+        let states = receipt.completed().await.unwrap();
+        assert_eq!(states.iter().map(|edge| edge.state).collect::<Vec<_>>(), [EdgeState::Silent]);
+    }
+}

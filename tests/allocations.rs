@@ -1,0 +1,71 @@
+//! How often a hit asks the allocator for memory. Alone in its process, since the allocator counts for all threads.
+
+use std::alloc::System;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Layer, Service, service_fn};
+use tower_edge::{Edge, Outcome};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+async fn origin<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let response = Response::builder()
+        .header("cache-control", "max-age=60")
+        .header("content-type", "text/html; charset=utf-8")
+        .header("etag", "\"1\"")
+        .header("vary", "accept-encoding");
+    Ok(response.body(Full::from("rendered")).expect("well-formed fields"))
+}
+
+fn request(more: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let request = Request::get("/a/page?of=this")
+        .header("host", "www.example.com")
+        .header("accept-encoding", "gzip, br");
+    let request = more.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.body(Full::default()).expect("a request")
+}
+
+// One test: another beside it would be counted with it.
+#[test]
+fn a_hit_allocates_no_more_than_this() {
+    let edge = Edge::builder().build().expect("a configuration that works");
+    let mut site = edge.layer().layer(service_fn(origin));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let Ok(response) = site.call(request(&[])).await;
+        response.collect().await.expect("a whole body");
+    });
+    let mut allocations = |request: fn() -> Request<Full<Bytes>>| {
+        // The first one spells `Age` and `Cache-Status`, and should it be a new second, so does the next.
+        let counted = [(); 3].map(|()| {
+            let request = request();
+            let region = Region::new(ALLOCATOR);
+            let Some(Ok(response)) = site.call(request).now_or_never() else {
+                panic!("a hit is ready at once")
+            };
+            let change = region.change();
+            assert!(response.extensions().get::<Outcome>().is_some_and(Outcome::is_hit));
+            change.allocations + change.reallocations
+        });
+        counted.into_iter().min().expect("three")
+    };
+
+    // The fields, which are the viewer's to change, take two: their table and their values.
+    // The outcome takes one, and its place among the extensions two, unless the request brought one.
+    let served = || {
+        let mut request = request(&[]);
+        request.extensions_mut().insert("what a server knows of the viewer");
+        request
+    };
+    assert_eq!(allocations(served), 3, "GET, by a server");
+    assert_eq!(allocations(|| request(&[])), 5, "GET");
+    assert_eq!(allocations(|| request(&[("if-none-match", "\"1\"")])), 5, "304");
+    // More: the values of `Content-Range` and `Content-Length`, and room for them in the table.
+    assert_eq!(allocations(|| request(&[("range", "bytes=0-2")])), 9, "range");
+}
