@@ -9,13 +9,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::edge::{Edge, EdgeInner};
 use crate::invalidation::{ScopeError, label, parse_url};
-use crate::key::{self, is_slice, more_parts, origin_part, uri_part};
+use crate::key::{self, KeyBuf, is_slice, more_parts, origin_part, uri_part};
 use crate::store::Stored;
 
 /// Keys looked at before other tasks get their turn.
 const BATCH: usize = 256;
 /// No question is answered with more than this: by a cookie, one URL may have any number of keys.
 const MAX_OBJECTS: usize = 1_000;
+/// Slices beyond these are not counted.
+const MAX_SLICES: u64 = 65_536;
 
 /// One stored response, as it was when [`Edge::objects`] looked.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,11 +43,13 @@ pub struct StoredObject {
     pub ttl: i64,
     /// A soft invalidation made it stale.
     pub softly_invalidated: bool,
-    /// Which bytes of its body are held.
+    /// Which bytes of its body are held. None of an object in slices: those are held apart.
     pub range: Range<u64>,
     /// The length of the whole body.
     pub length: u64,
-    /// What it takes of the capacity, in bytes.
+    /// How many of its slices are held. `None` if it is not kept in [slices](crate::Slices).
+    pub slices: Option<u64>,
+    /// What it takes of the capacity, in bytes, slices included.
     pub weight: u64,
 }
 
@@ -116,15 +120,34 @@ impl Edge {
 }
 
 impl EdgeInner {
+    /// How many slices of an object are held, and what they weigh.
+    fn slices_of(&self, key: &[u8], stored: &Stored) -> (u64, u64) {
+        let Some(generation) = stored.generation() else { return (0, 0) };
+        let (mut held, mut weight) = (0, 0);
+        let key = KeyBuf::from_bytes(key);
+        for index in 0..stored.slices().min(MAX_SLICES) {
+            let key = key.for_slice(generation.id, index);
+            let Some(slot) = self.store.peek(key.as_bytes()) else { continue };
+            for slice in slot.variants() {
+                held += 1;
+                weight += slice.weight();
+            }
+        }
+        (held, weight)
+    }
+
     fn describe(&self, key: &[u8], found: &mut Vec<StoredObject>) {
         let Some(slot) = self.store.peek(key) else { return };
         let now = self.clock.elapsed();
         let current = slot.variants().iter().filter(|stored| self.log.is_current(stored.subject(key)));
-        found.extend(current.map(|stored| describe(key, stored, now)));
+        found.extend(current.map(|stored| {
+            let slices = stored.is_sliced().then(|| self.slices_of(key, stored));
+            describe(key, stored, slices, now)
+        }));
     }
 }
 
-fn describe(key: &[u8], stored: &Stored, now: Duration) -> StoredObject {
+fn describe(key: &[u8], stored: &Stored, slices: Option<(u64, u64)>, now: Duration) -> StoredObject {
     let head = &stored.head;
     let mut headers = head.headers.clone();
     headers.remove(AGE);
@@ -153,6 +176,7 @@ fn describe(key: &[u8], stored: &Stored, now: Duration) -> StoredObject {
         softly_invalidated: stored.stamp.stale_since().is_some(),
         range: stored.range(),
         length: stored.total(),
-        weight: stored.weight(),
+        slices: slices.map(|(held, _)| held),
+        weight: stored.weight() + slices.map_or(0, |(_, weight)| weight),
     }
 }

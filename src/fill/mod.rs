@@ -6,10 +6,11 @@
 //! - [`growing`]: the body while it arrives.
 //! - [`copy`]: what a writer sends, copied on its way.
 //! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
-//! - [`slices`]: an object in slices, each with a fill of its own: what says that it is to be cut, and the body that is.
+//! - [`slices`]: an object in slices, each with a fill of its own; [`cut`]: its body, cut as it comes.
 //! - [`recorder`]: what the origin's answer means to the store; [`freshen`]: a 304's and a HEAD's.
 
 mod copy;
+mod cut;
 mod freshen;
 mod growing;
 mod recorder;

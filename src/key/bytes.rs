@@ -201,6 +201,10 @@ impl KeyBuf {
         key
     }
 
+    pub(crate) fn from_bytes(key: &[u8]) -> Self {
+        Self(SmallVec::from_slice(key))
+    }
+
     /// The key of one slice of one generation of an object.
     pub(crate) fn for_slice(&self, generation: u64, index: u64) -> Self {
         let mut key = self.clone();

@@ -37,7 +37,7 @@ pub struct Stats {
     pub failed_bodies: u64,
     /// Invalidations, those by writes included.
     pub invalidations: u64,
-    /// Keys in the store now.
+    /// Keys in the store now: of an object in slices its head, and each slice.
     pub objects: u64,
     /// Bytes held by the store now, heads and keys included.
     pub bytes: u64,

@@ -234,6 +234,11 @@ impl Stored {
         slices::bytes_of(index, size, self.total)
     }
 
+    /// How many slices there are of it.
+    pub(crate) fn slices(&self) -> u64 {
+        self.generation().map_or(0, |generation| self.total.div_ceil(generation.size))
+    }
+
     pub(crate) fn generation(&self) -> Option<&Generation> {
         self.generation.as_deref()
     }

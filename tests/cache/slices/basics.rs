@@ -225,3 +225,53 @@ async fn slices_ahead_of_a_reader_are_fetched_within_its_range() {
     crate::support::settle().await;
     assert_eq!(cinema.asked()[1..], ["bytes=4096-8191", "bytes=8192-12287", "bytes=12288-16383"]);
 }
+
+#[tokio::test]
+async fn an_operator_sees_one_object_and_how_much_of_it_is_held() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-8191").await;
+    cinema.range("bytes=50000-50000").await;
+    let found = cinema.world.edge.objects("http://site.example/film").await.unwrap();
+    let [object] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((object.status.as_u16(), object.length, object.slices), (200, LENGTH as u64, Some(3)));
+    assert!(
+        object.weight > 3 * SIZE && object.weight <= cinema.world.edge.stats().bytes,
+        "{}",
+        object.weight
+    );
+    assert_eq!(cinema.world.edge.stats().objects, 4);
+}
+
+#[tokio::test]
+async fn variants_are_sliced_apart() {
+    let origin = crate::support::Origin::new(|seen| {
+        let tv = seen.headers.get("x-device").is_some_and(|device| device == "tv");
+        let answer = Film::new(usize::from(tv), LENGTH).with("vary", "x-device").answer(&seen);
+        async move { Ok(answer) }
+    });
+    let world = crate::support::World::with_policy(origin, super::policy());
+    let range = [("range", "bytes=5000-5001")];
+    let tv = [range[0], ("x-device", "tv")];
+    for _ in 0..2 {
+        assert_eq!(world.get_with("/film", &range).await.body, content(0, LENGTH)[5000..5002]);
+        assert_eq!(world.get_with("/film", &tv).await.body, content(1, LENGTH)[5000..5002]);
+    }
+    assert_eq!(world.origin.asked(), 2);
+}
+
+#[tokio::test]
+async fn what_is_for_one_viewer_is_not_sliced_for_others() {
+    for (control, is_shared) in [("max-age=60", false), ("public, max-age=60", true)] {
+        let cinema = Cinema::new(Film::new(0, LENGTH).with("cache-control", control));
+        let mine = [("authorization", "Basic eDp5"), ("range", "bytes=5000-5001")];
+        for _ in 0..2 {
+            let part = cinema.world.get_with("/film", &mine).await;
+            assert_eq!(
+                (part.status.as_u16(), &part.body[..]),
+                (206, &content(0, LENGTH)[5000..5002]),
+                "{control}"
+            );
+        }
+        assert_eq!(cinema.range("bytes=5000-5001").await.is_hit(), is_shared, "{control}");
+    }
+}

@@ -60,7 +60,7 @@ async fn an_invalidation_takes_every_slice() {
         let receipt = cinema.world.edge.invalidator().invalidate(what).unwrap();
         let part = cinema.range("bytes=4096-8191").await;
         assert_eq!(part.body, content(generation + 1, LENGTH)[4096..8192]);
-        settle().await;
+        receipt.completed().await;
         assert_eq!(receipt.objects(), 3, "the head and two slices");
     }
 }
