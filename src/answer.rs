@@ -19,7 +19,7 @@ use crate::fill;
 use crate::hints::CacheHints;
 use crate::invalidation::label;
 use crate::outcome::Outcome;
-use crate::policy::{CachePolicy, TagSeparator};
+use crate::policy::CachePolicy;
 use crate::request::Facts;
 use crate::semantics::preconditions::{self, Verdict};
 use crate::semantics::range::{self, Selection};
@@ -99,7 +99,12 @@ pub(crate) fn shared<R>(
     } else {
         (head.status, Body::whole(source, length))
     };
-    finish(status, headers, body, outcome, spare)
+    let mut response = finish(status, headers, body, outcome, spare);
+    if edge.for_edges && head.terms.source.is_explicit() {
+        // What a handler said of it here counts for an edge in this process, too.
+        response.extensions_mut().insert(CacheHints::new().ttl(head.terms.lifetime));
+    }
+    response
 }
 
 /// A part of a response, straight from the fill that fetched it.
@@ -145,14 +150,10 @@ fn fields(
 
 /// Another edge is to know the tags by which what it stores is cleared.
 fn tag(headers: &mut HeaderMap, head: &Head, policy: &CachePolicy) {
-    let tags = head.labels.iter().filter(|label| label::is_tag(label)).map(|label| label::tag_name(label));
-    let fields = &policy.tags.0;
-    let commas = fields.iter().find(|field| field.separator == TagSeparator::Comma);
-    for tag in tags {
-        // A tag between commas may have white space in it.
-        if let Some(field) = commas.or(fields.first())
-            && let Ok(tag) = HeaderValue::try_from(tag)
-        {
+    // Whatever stands between tags in the field, on a line by itself there is one.
+    let Some(field) = policy.tags.0.first() else { return };
+    for tag in head.labels.iter().filter(|label| label::is_tag(label)).map(|label| label::tag_name(label)) {
+        if let Ok(tag) = HeaderValue::try_from(tag) {
             headers.append(field.name.clone(), tag);
         }
     }
@@ -231,9 +232,9 @@ fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<
         for field in &policy.tags.0 {
             response.headers_mut().remove(&field.name);
         }
+        response.extensions_mut().remove::<CacheHints>();
     }
     response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
-    response.extensions_mut().remove::<CacheHints>();
     response.extensions_mut().insert(outcome);
 }
 

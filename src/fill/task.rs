@@ -208,6 +208,7 @@ impl Recorder {
                     Err(_) => continue,
                 },
             };
+            let first = length == 0;
             length += data.len() as u64;
             if promised.is_some_and(|promised| length > promised) {
                 break Err(BodyError::new(BodyErrorKind::Length));
@@ -235,8 +236,12 @@ impl Recorder {
             if ended {
                 break Ok(());
             }
-            // A body that is always ready must not keep its thread from others.
-            tokio::task::coop::consume_budget().await;
+            // A body that is always ready must not keep its thread from others, and first of all not from those who wait for
+            // its first bytes.
+            match first {
+                true => tokio::task::yield_now().await,
+                false => tokio::task::coop::consume_budget().await,
+            }
         };
         let short = promised.is_some_and(|promised| length != promised);
         let end = if end.is_ok() && short { Err(BodyError::new(BodyErrorKind::Length)) } else { end };

@@ -6,6 +6,7 @@
 mod basics;
 mod bounded;
 mod collapse;
+mod contact;
 mod harmless;
 mod hints;
 mod informational;

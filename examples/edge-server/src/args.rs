@@ -90,6 +90,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT", default_value = "no-store")]
     pub(crate) set_cookie: Cookies,
 
+    /// Compress text, JSON and the like, in br or gzip, where the origin does not
+    #[arg(long)]
+    pub(crate) compress: bool,
+
     /// What becomes of what viewers write
     #[arg(long, value_name = "WHERE", default_value = "around")]
     pub(crate) writes: Writes,

@@ -50,10 +50,11 @@ pub(crate) async fn check(file: &Path) -> Result<(), Report> {
 #[tokio::main]
 pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Error>> {
     let site = Site::new(&config).await.map_err(|problems| report(&file, problems))?;
-    let server = Server {
+    let mut server = Server {
         limits: config.limits,
         slots: Arc::new(Semaphore::new(config.limits.connections)),
         site: Arc::new(RwLock::new(Arc::new(site))),
+        https_port: 443,
         closing: watch::Sender::new(false),
     };
     let site = Arc::clone(&server.site);
@@ -70,6 +71,7 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
         lines += &format!("edge    {scheme}://{}\n", socket.local_addr()?);
         listeners.push((socket, certificates, listener.http2));
     }
+    server.https_port = https_port(&listeners);
     if let Some((socket, _)) = &control {
         lines += &format!("control http://{}\n", socket.local_addr()?);
     }
@@ -114,6 +116,14 @@ fn certificates(listener: &Listener) -> Result<Option<Certificates>, Problem> {
     Certificates::read(tls, listener.http2).map(Some).map_err(problem)
 }
 
+/// Where viewers have TLS: at its usual port if there is a listener, or none with TLS at all, which then ends in front of
+/// this server; else at that of the first.
+fn https_port(listeners: &[(TcpListener, Option<Certificates>, bool)]) -> u16 {
+    let secure = listeners.iter().filter(|(_, certificates, _)| certificates.is_some());
+    let ports: Vec<_> = secure.filter_map(|(socket, ..)| Some(socket.local_addr().ok()?.port())).collect();
+    if ports.contains(&443) { 443 } else { ports.first().copied().unwrap_or(443) }
+}
+
 /// The site of the moment. A request takes it once.
 type Current = Arc<RwLock<Arc<Site>>>;
 
@@ -127,6 +137,7 @@ struct Server {
     limits: Limits,
     slots: Arc<Semaphore>,
     site: Current,
+    https_port: u16,
     closing: watch::Sender<bool>,
 }
 
@@ -152,12 +163,12 @@ impl Server {
         certificates: Option<Certificates>,
     ) {
         let closing = self.closing.subscribe();
-        let (limits, site) = (self.limits, self.site);
+        let (limits, site, https_port) = (self.limits, self.site, self.https_port);
         let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
         let answers =
             service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<_, Infallible>> {
                 let (site, scheme) = (current(&site), scheme.clone());
-                Box::pin(async move { Ok(site.answer(request, &scheme).await) })
+                Box::pin(async move { Ok(site.answer(request, &scheme, https_port).await) })
             });
         // Only these two are told to close.
         drop(self.closing);
@@ -176,7 +187,7 @@ impl Server {
     }
 
     async fn close(self) {
-        let Self { limits, site, closing, slots: _ } = self;
+        let Self { limits, site, closing, .. } = self;
         serve::close(&closing, limits.shutdown_time).await;
         tracing::info!(stats = ?current(&site).edge().stats(), "stopped");
     }

@@ -7,6 +7,7 @@ mod admit;
 mod api;
 mod args;
 mod client;
+mod compress;
 mod config;
 mod configured;
 mod control;
@@ -16,8 +17,10 @@ mod log;
 mod media;
 mod page;
 mod patience;
+mod relocate;
 mod run;
 mod serve;
+mod single;
 mod site;
 mod token;
 

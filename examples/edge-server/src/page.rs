@@ -1,9 +1,14 @@
-//! The answers this server gives itself: constant text, never stored by anyone.
+//! Bodies of answers: the origins', and the pages this server makes itself, constant text that nobody stores.
+
+use std::error::Error;
+use std::fmt;
 
 use bytes::Bytes;
-use http_body_util::{Either, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use tower::BoxError;
 
 /// A body from the edge, or a page.
 pub(crate) type Body<B> = Either<B, Full<Bytes>>;
@@ -15,4 +20,32 @@ pub(crate) fn page<B>(status: StatusCode, text: &'static str) -> Response<Body<B
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The body of an answer from an origin of any kind.
+pub(crate) type OriginBody = UnsyncBoxBody<Bytes, BrokeOff>;
+
+/// Takes a body's type from it.
+pub(crate) fn erased_body<R>(body: R) -> OriginBody
+where
+    R: hyper::body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    body.map_err(|error| BrokeOff(error.into())).boxed_unsync()
+}
+
+/// Why an origin's body broke off. A boxed error itself is none.
+#[derive(Debug)]
+pub(crate) struct BrokeOff(BoxError);
+
+impl fmt::Display for BrokeOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for BrokeOff {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }

@@ -5,14 +5,17 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tower::Layer;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_edge::origin::upstream::{HostField, Protocol, Timeouts, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
 use crate::media::Media;
+use crate::single::Single;
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -69,9 +72,20 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .protocol(protocol)
         .timeouts(timeouts)
         .build()?;
+    let origin_side = Single::new(upstream.clone(), &origin, args.compress);
     announce(address, &origin, control_address, is_demo);
 
-    serve::serve(listener, edge.layer().layer(upstream), control, closing).await;
+    let cache = edge.layer().layer(origin_side);
+    let answers = service_fn(move |request: Request<Incoming>| {
+        // The cache would have it wait for the answer to itself.
+        let looped = upstream.refuse_loop(request.headers());
+        let cache = cache.clone();
+        async move {
+            looped?;
+            cache.oneshot(request).await
+        }
+    });
+    serve::serve(listener, answers, control, closing).await;
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
 }

@@ -177,8 +177,8 @@ where
 /// A child may ask without TLS for what its viewer asked for with it. What is cleared by its URL has the viewer's scheme.
 fn as_the_viewer_came<B>(mut request: Request<B>) -> Request<B> {
     // What the child says comes last.
-    let lines = request.headers().get_all(X_FORWARDED_PROTO).into_iter();
-    let last = lines.last().and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
+    let mut lines = request.headers().get_all(X_FORWARDED_PROTO).iter();
+    let last = lines.next_back().and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
     let scheme = match last.map(<[u8]>::trim_ascii) {
         Some(b"https") => Scheme::HTTPS,
         Some(b"http") => Scheme::HTTP,

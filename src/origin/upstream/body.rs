@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower::BoxError;
 
 use super::error::{Error, ErrorKind};
+use super::expect::{Leave, Waiting};
 use super::service::Lease;
 use crate::semantics::headers::strip_hop_by_hop;
 
@@ -39,6 +40,8 @@ pub(super) struct Outgoing {
     /// `None` is an empty body, which most requests have: those cost nothing here.
     body: Option<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>>,
     count: Count,
+    /// What it waits for before its first frame.
+    leave: Option<Waiting>,
 }
 
 impl Outgoing {
@@ -48,11 +51,21 @@ impl Outgoing {
         B::Error: Into<BoxError>,
     {
         let body = (!body.is_end_stream()).then(|| Box::pin(Erased { body }) as _);
-        Self { body, count: Count::default() }
+        Self { body, count: Count::default(), leave: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.body.is_none()
+    }
+
+    /// Gives nothing until the leave is granted.
+    pub(super) fn wait_for(&mut self, leave: &Arc<Leave>) {
+        self.leave = Some(Waiting::new(Arc::clone(leave)));
+    }
+
+    /// Waits for nothing any more.
+    pub(super) fn wait_no_more(&mut self) {
+        self.leave = None;
     }
 
     pub(super) fn count(&self) -> Count {
@@ -68,6 +81,12 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(leave) = &mut self.leave {
+            if let Err(gone) = ready!(leave.poll(cx)) {
+                return Poll::Ready(Some(Err(gone.into())));
+            }
+            self.leave = None;
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };

@@ -60,7 +60,7 @@ impl Builder {
         self
     }
 
-    /// How the origin proves who it is. Without meaning for an origin without TLS.
+    /// How the origin proves who it is, and the edge to it. Without meaning for an origin without TLS.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
@@ -171,11 +171,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::origin::upstream::Identity;
 
     #[test]
     fn a_setting_that_cannot_work_is_named() {
         let at = |origin: &str| Upstream::builder(origin);
         let http = || at("http://a");
+        let showing = |certificates: &[u8], key: &[u8]| Tls {
+            identity: Some(Identity { certificates: certificates.to_vec(), key: key.to_vec() }),
+            ..Tls::default()
+        };
+        const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n";
         for (builder, setting) in [
             (at(""), "origin"),
             (at("a"), "origin"),
@@ -199,6 +205,8 @@ mod tests {
             (http().pool(Pool { streams: 0, ..Pool::default() }), "pool.streams"),
             (at("https://a").tls(Tls { system_roots: false, ..Tls::default() }), "tls"),
             (at("https://a").tls(Tls { roots: vec![b"x".to_vec()], ..Tls::default() }), "tls.roots[0]"),
+            (at("https://a").tls(showing(b"", b"")), "tls.identity.certificates"),
+            (at("https://a").tls(showing(CERTIFICATE, b"")), "tls.identity.key"),
             (at("https://a").tls(Tls { name: Some("a b".to_owned()), ..Tls::default() }), "tls.name"),
         ] {
             let error = builder.build().unwrap_err();

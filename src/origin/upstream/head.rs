@@ -76,7 +76,7 @@ impl Rules {
     }
 
     /// RFC 8586 §2. A mark of its own, rather than the name, tells a loop from a chain of edges that share a name.
-    fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
+    pub(super) fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
         let mark = self.id.as_bytes();
         let mut lines = headers.get_all(CDN_LOOP).iter();
         if lines.any(|line| line.as_bytes().windows(mark.len()).any(|part| part == mark)) {

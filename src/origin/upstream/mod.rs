@@ -46,13 +46,16 @@
 //! - **A loop is refused** ([`ErrorKind::Loop`]): `CDN-Loop` (RFC 8586) carries a random mark of each upstream, so edges that
 //!   share a name may stand behind each other.
 //! - **Fields of the connection** stay on it, both ways. Trailers pass, and bodies as they come, nothing gathered.
+//! - **`Expect: 100-continue`** goes to the origin, and the viewer's body is not asked for before the origin's 100, or a second
+//!   without any answer. Where the origin answers instead, the body is never asked for, and both connections are closed.
 //! - **Upgrades**, such as WebSocket, become tunnels. They need HTTP/1.1 on both sides, and have a connection to themselves even
 //!   where the origin speaks HTTP/2.
 //!
 //! # Limits
 //!
 //! - hyper's client hands interim answers (103) of HTTP/1.1 to the callback in the request's extensions
-//!   (`hyper::ext::on_informational`), and drops those of HTTP/2; its server cannot send any.
+//!   (`hyper::ext::on_informational`), and drops those of HTTP/2; its server cannot send any but the 100 of `Expect`. A
+//!   request with `Expect: 100-continue` and a body has that callback replaced; over HTTP/2 the origin sees no `Expect`.
 //! - Over HTTP/1.1, hyper sends only those trailers of a request that its `Trailer` field announces.
 //! - WebSocket over HTTP/2 (RFC 8441) is not supported: viewers use HTTP/1.1 for it.
 //! - It needs a tokio runtime with I/O and time enabled.
@@ -61,6 +64,7 @@ mod body;
 mod builder;
 mod connect;
 mod error;
+mod expect;
 mod head;
 mod pool;
 mod resolve;
@@ -74,4 +78,4 @@ pub use self::builder::Builder;
 pub use self::error::{Error, ErrorKind};
 pub use self::resolve::{Resolve, Resolving};
 pub use self::service::Upstream;
-pub use self::settings::{HostField, Pool, Protocol, Timeouts, Tls};
+pub use self::settings::{HostField, Identity, Pool, Protocol, Timeouts, Tls};

@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,6 +21,7 @@ use tower::{BoxError, Service};
 use super::body::{Body, Count, Outgoing};
 use super::builder::Builder;
 use super::error::{Error, ErrorKind};
+use super::expect::{Leave, Refused, is_expected};
 use super::head::{Head, Rules};
 use super::pool::{Connection, Connections, Link, Needs};
 use super::settings::Timeouts;
@@ -43,12 +45,23 @@ pub(super) struct Lease {
     link: Link,
     permit: OwnedSemaphorePermit,
     connections: Arc<Connections>,
+    /// The origin has answered without the body.
+    refused: Option<Refused>,
 }
 
 impl Upstream {
     /// Starts the configuration of an upstream: `origin` is the scheme, the host and, if need be, the port of a site.
     pub fn builder(origin: impl Into<String>) -> Builder {
         Builder::new(origin.into())
+    }
+
+    /// Refuses a request that this upstream has sent before, as it does when it is called. A server asks before its cache:
+    /// there the request would wait for the answer to itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Loop`], of such a request.
+    pub fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), Error> {
+        self.0.rules.refuse_loop(headers)
     }
 }
 
@@ -82,6 +95,8 @@ impl Shared {
     async fn exchange(self: Arc<Self>, mut request: Request<Outgoing>) -> Result<Response<Body>, Error> {
         let viewer = request.extensions().get::<Viewer>().cloned();
         let upgrade = if self.upgrades { tunnel::wanted(&mut request) } else { None };
+        let leave = expect(&mut request);
+        let asked = request.version();
         let (parts, body) = request.into_parts();
         let head = self.rules.prepare(parts, upgrade.as_ref().map(|upgrade| upgrade.protocol.clone()))?;
 
@@ -98,7 +113,12 @@ impl Shared {
             return Ok(response.map(|body| Body::new(body, self.timeouts.between_bytes, None)));
         }
         self.rules.prepare_response(&mut response, received);
-        let lease = Lease { link, permit, connections: Arc::clone(&self.connections) };
+        let refused = leave.and_then(Leave::refuse);
+        if refused.is_some() && asked == Version::HTTP_11 {
+            // RFC 9112 §9.6: the viewer may send its body all the same, and nobody would read it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let lease = Lease { link, permit, connections: Arc::clone(&self.connections), refused };
         let silence = self.timeouts.silence(response.headers());
         Ok(response.map(|body| Body::new(body, silence, Some(lease))))
     }
@@ -142,7 +162,7 @@ impl Shared {
         &self,
         link: &mut Link,
         head: Head,
-        body: Outgoing,
+        mut body: Outgoing,
     ) -> Result<Result<Response<Incoming>, TrySendError<Request<Outgoing>>>, Error> {
         let sent = body.count();
         let limit = self.timeouts.first_byte;
@@ -152,7 +172,11 @@ impl Shared {
                 first_byte(connection.sender.try_send_request(request), limit, &sent).await
             }
             Connection::Http2(connection) => {
-                let request = Request::from_parts(head.over_http_2()?, body);
+                let mut parts = head.over_http_2()?;
+                // hyper's client drops interim answers of HTTP/2, so there would be nothing to wait for.
+                parts.headers.remove(EXPECT);
+                body.wait_no_more();
+                let request = Request::from_parts(parts, body);
                 let mut sender = connection.sender.clone();
                 let response = first_byte(sender.try_send_request(request), limit, &sent).await;
                 if response.is_err() {
@@ -169,10 +193,28 @@ impl Lease {
     /// The exchange has ended well, and its connection may have another.
     pub(super) fn end(self) {
         match self.link.connection {
+            Connection::Http1(_) if self.refused.is_some() => {}
             Connection::Http1(connection) => self.connections.give_back(connection, self.permit),
             Connection::Http2(_) => {}
         }
     }
+}
+
+/// Has the body of a request that says so wait until the origin wants it. hyper tells of interim answers by one callback, so
+/// one that was there is not called.
+fn expect(request: &mut Request<Outgoing>) -> Option<Arc<Leave>> {
+    if request.body().is_empty() || !is_expected(request.headers()) {
+        return None;
+    }
+    let leave = Arc::<Leave>::default();
+    request.body_mut().wait_for(&leave);
+    let granted = Arc::clone(&leave);
+    hyper::ext::on_informational(request, move |answer| {
+        if answer.status() == StatusCode::CONTINUE {
+            granted.grant();
+        }
+    });
+    Some(leave)
 }
 
 /// Whether a request that failed like this may be sent again.

@@ -1,5 +1,6 @@
 //! What the operator decides about an origin: plain data, checked by [`Builder::build`](super::Builder::build).
 
+use std::fmt;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -33,7 +34,7 @@ pub enum HostField {
     Name(String),
 }
 
-/// How an origin proves who it is. Verification cannot be switched off.
+/// How an origin proves who it is, and the edge to it. Verification cannot be switched off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Whether to trust the certificates the system trusts. On by default.
@@ -43,11 +44,29 @@ pub struct Tls {
     /// The name to ask for (SNI) and to find in the certificate. By default that of [`HostField::Name`], else the one in the
     /// origin's URL; never a viewer's: connections are shared by viewers of all hosts.
     pub name: Option<String>,
+    /// What the edge shows an origin that asks for a client's certificate. Nothing by default.
+    pub identity: Option<Identity>,
 }
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { system_roots: true, roots: Vec::new(), name: None }
+        Self { system_roots: true, roots: Vec::new(), name: None, identity: None }
+    }
+}
+
+/// A certificate and its key, by which the edge proves who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The chain, its own first: a file of PEM, as its bytes.
+    pub certificates: Vec<u8>,
+    /// The key: a file of PEM, as its bytes.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No log is to have the key.
+        f.debug_struct("Identity").finish_non_exhaustive()
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, crypto};
 
-use super::settings::{Protocol, Tls};
+use super::settings::{Identity, Protocol, Tls};
 use crate::error::ConfigError;
 
 const HTTP_1: &[u8] = b"http/1.1";
@@ -34,8 +35,11 @@ impl Secure {
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigError::new("tls", error.to_string()))?
-            .with_root_certificates(roots(tls)?)
-            .with_no_client_auth();
+            .with_root_certificates(roots(tls)?);
+        let config = match &tls.identity {
+            Some(identity) => shown(config, identity)?,
+            None => config.with_no_client_auth(),
+        };
         let offering = |protocols: &[&[u8]]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
@@ -52,6 +56,22 @@ impl Secure {
     pub(super) fn connector(&self, http_1: bool) -> &TlsConnector {
         if http_1 { &self.http_1 } else { &self.any }
     }
+}
+
+fn shown(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: &Identity,
+) -> Result<ClientConfig, ConfigError> {
+    let wrong = |setting: &str, reason: String| ConfigError::new(format!("tls.identity.{setting}"), reason);
+    let chain = CertificateDer::pem_slice_iter(&identity.certificates)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| wrong("certificates", format!("not PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(wrong("certificates", "holds no certificate".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&identity.key)
+        .map_err(|error| wrong("key", format!("holds no key: {error}")))?;
+    config.with_client_auth_cert(chain, key).map_err(|error| wrong("key", error.to_string()))
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore, ConfigError> {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod again;
+mod expect;
+mod identity;
 mod names;
 mod passage;
 mod patience;

@@ -41,7 +41,7 @@ async fn interim_answers_reach_who_asked_for_them() {
 }
 
 /// A server that asks `upstream` for its one viewer, who counts for as long as `slot` is held.
-async fn front(upstream: Upstream, slot: Arc<()>) -> TcpStream {
+pub(crate) async fn front(upstream: Upstream, slot: Arc<()>) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let viewer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, address) = listener.accept().await.unwrap();

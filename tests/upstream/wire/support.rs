@@ -22,10 +22,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::{ServerConfig, crypto};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 use tower::ServiceExt;
 use tower_edge::origin::Upstream;
-use tower_edge::origin::upstream::{Builder, Error, ErrorKind, Tls};
+use tower_edge::origin::upstream::{Builder, Error, ErrorKind, Identity, Tls};
 
 /// Longer than anything here takes, so that a failing test ends.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,7 +76,10 @@ impl Origin {
 
     /// The same behind TLS, offering these protocols.
     pub(crate) async fn secure_echo(certificate: &Certificate, protocols: &[&str]) -> Self {
-        let acceptor = certificate.acceptor(protocols);
+        Self::echo_behind(certificate.acceptor(protocols)).await
+    }
+
+    pub(crate) async fn echo_behind(acceptor: TlsAcceptor) -> Self {
         Self::by_hand(move |_, stream| {
             let acceptor = acceptor.clone();
             async move {
@@ -157,16 +162,37 @@ impl Certificate {
 
     /// Trusts this certificate and no other.
     pub(crate) fn trusted(&self) -> Tls {
-        Tls { system_roots: false, roots: vec![self.0.cert.pem().into_bytes()], name: None }
+        Tls { system_roots: false, roots: vec![self.0.cert.pem().into_bytes()], ..Tls::default() }
+    }
+
+    /// What shows this certificate.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            certificates: self.0.cert.pem().into_bytes(),
+            key: self.0.signing_key.serialize_pem().into_bytes(),
+        }
     }
 
     pub(crate) fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
+        self.acceptor_asking(protocols, Arc::new(NoClientAuth))
+    }
+
+    /// Takes those alone who show `other`.
+    pub(crate) fn acceptor_for(&self, other: &Self, protocols: &[&str]) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        roots.add(other.0.cert.der().clone()).unwrap();
+        let provider = Arc::new(crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        self.acceptor_asking(protocols, verifier.unwrap())
+    }
+
+    fn acceptor_asking(&self, protocols: &[&str], verifier: Arc<dyn ClientCertVerifier>) -> TlsAcceptor {
         let key = PrivateKeyDer::Pkcs8(self.0.signing_key.serialize_der().into());
         let provider = Arc::new(crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![self.0.cert.der().clone()], key)
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

@@ -63,7 +63,7 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Refused { status: StatusCode::UNAUTHORIZED, detail } => {
-                write!(f, "refused: {detail} (--control-token-file, or {VARIABLE})")
+                write!(f, "refused: {} (--control-token-file, or {VARIABLE})", escaped(detail))
             }
             Self::Refused { detail, .. } => write!(f, "refused: {}", escaped(detail)),
             Self::Nonsense(reason) => write!(f, "what answers there is no control port: {reason}"),

@@ -22,6 +22,8 @@ pub(crate) struct Behavior {
     /// The methods that are allowed; `None` for all.
     pub(crate) methods: Option<Vec<Method>>,
     pub(crate) https: Https,
+    /// Whether what its origin sends as it is, is compressed.
+    pub(crate) compress: bool,
     /// Taken from the front of the path before it goes to the origin.
     pub(crate) strip_prefix: String,
     /// Put in front of it after that.
@@ -76,6 +78,7 @@ pub(super) fn behaviors(
         let methods = section.list("methods", method);
         let https = section
             .word("https", &[("any", Https::Any), ("redirect", Https::Redirect), ("only", Https::Only)]);
+        let compress = section.flag("compress").unwrap_or(false);
         let strip_prefix = section.text("strip-prefix", prefix);
         let add_prefix = section.text("add-prefix", prefix);
         if !section.is_there() {
@@ -103,6 +106,7 @@ pub(super) fn behaviors(
             media,
             methods: methods.map(|methods| methods.into_iter().map(|method| method.value).collect()),
             https: https.unwrap_or_default(),
+            compress,
             strip_prefix: strip_prefix.map(|prefix| prefix.value).unwrap_or_default(),
             add_prefix: add_prefix.map(|prefix| prefix.value).unwrap_or_default(),
             place: section.place,

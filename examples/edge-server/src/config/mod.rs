@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) name: String,
     /// A filter, as `RUST_LOG` has it.
     pub(crate) log: Option<String>,
+    /// Where redirects to `https://` lead, if not where a listener is.
+    pub(crate) https_port: Option<u16>,
     pub(crate) capacity: u64,
     pub(crate) max_fills: u64,
     pub(crate) limits: Limits,
@@ -107,6 +109,7 @@ impl Config {
 fn read_root(root: Section<'_>) -> Option<Config> {
     let name = root.text("name", forms::name).map_or_else(|| "tower-edge".to_owned(), |name| name.value);
     let log = root.text("log", filter).map(|log| log.value);
+    let https_port = root.number("https-port", 1, u64::from(u16::MAX)).map(|port| port as u16);
     let (capacity, max_fills) = server::cache(&root.section("cache"));
     let limits = Limits::read(&root.section("limits"));
     let tariff = server::tariff(&root.section("tariff"));
@@ -119,6 +122,7 @@ fn read_root(root: Section<'_>) -> Option<Config> {
     Some(Config {
         name,
         log,
+        https_port,
         capacity,
         max_fills,
         limits,

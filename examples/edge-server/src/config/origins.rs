@@ -38,6 +38,8 @@ pub(crate) struct Upstream {
     pub(crate) rewrite_host: bool,
     /// Certificates it is to be trusted by, besides those of the system.
     pub(crate) ca_file: Option<PathBuf>,
+    /// What it is shown when it asks who the edge is: a chain of certificates, and the key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
     pub(crate) http2: bool,
     pub(crate) connect_time: Duration,
     pub(crate) first_byte_time: Duration,
@@ -99,6 +101,7 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
     let url = section.needed("url", site);
     let rewrite_host = section.word("host", &[("keep", false), ("rewrite", true)]).unwrap_or(false);
     let ca_file = section.text("ca-file", words).map(|file| file.value.into());
+    let identity = identity(section);
     let http2 = section.flag("http2").unwrap_or(false);
     let connect_time = connect_time(section);
     let (first_byte_time, between_bytes_time) = answer_times(section);
@@ -109,12 +112,25 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
         authority,
         rewrite_host,
         ca_file,
+        identity,
         http2,
         connect_time,
         first_byte_time,
         between_bytes_time,
         quiet_time,
     })
+}
+
+fn identity(section: &Section<'_>) -> Option<(PathBuf, PathBuf)> {
+    let file = |key| section.text(key, words).map(|file| PathBuf::from(file.value));
+    match (file("client-certificate"), file("client-key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            section.problem(section.place, "client-certificate and client-key need each other");
+            None
+        }
+    }
 }
 
 fn time(section: &Section<'_>, key: &'static str, usual: Duration) -> Duration {

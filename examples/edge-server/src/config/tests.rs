@@ -134,6 +134,10 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("slice = 5", "8:9: slice: expected a string, found integer"),
         ("prefetch = 17", "8:12: prefetch: not from 1 to 16"),
         ("policy = \"x\"", "8:10: policy: \"x\": there is no policy \"x\""),
+        (
+            "[origin.b]\nkind = \"upstream\"\nurl = \"https://b\"\nclient-key = \"b.key\"",
+            "8:9: client-certificate and client-key need each other",
+        ),
         ("strip-prefix = \"/a\"", "8:16: strip-prefix: not every path of \"*\" begins with it"),
         (
             "add-prefix = \"a/\"",

@@ -21,12 +21,12 @@ use tower::{BoxError, Layer, ServiceExt};
 use tower_edge::origin::upstream;
 use tower_edge::{Cache, CachePolicy, Edge};
 
-use self::origins::{OriginBody, Origins};
-use self::route::{Routes, ToOrigin};
+use self::origins::Origins;
+use self::route::{Routes, ToOrigin, TooLong};
 pub(crate) use self::tls::Certificates;
 use crate::admit::admit;
 use crate::config::{Config, Https, Problem};
-use crate::page::{Body, page};
+use crate::page::{Body, OriginBody, page};
 
 pub(crate) type EdgeBody = tower_edge::Body<OriginBody>;
 
@@ -34,6 +34,8 @@ pub(crate) struct Site {
     cache: Cache<ToOrigin>,
     routes: Routes,
     origins: Origins,
+    /// Where viewers have TLS, if the file says it.
+    https_port: Option<u16>,
 }
 
 impl Site {
@@ -67,18 +69,20 @@ impl Site {
     async fn with(edge: Edge, config: &Config, before: Option<&Origins>) -> Result<Self, Vec<Problem>> {
         let origins = Origins::new(config, before).await?;
         let routes = Routes::new(edge.clone(), &config.behaviors, &origins);
-        Ok(Self { cache: edge.layer().layer(ToOrigin(routes.clone())), routes, origins })
+        let cache = edge.layer().layer(ToOrigin(routes.clone()));
+        Ok(Self { cache, routes, origins, https_port: config.https_port })
     }
 
     pub(crate) fn edge(&self) -> &Edge {
         self.cache.edge()
     }
 
-    /// Answers a request that came over a connection of this scheme.
+    /// Answers a request that came over a connection of this scheme. A listener with TLS has `https_port`.
     pub(crate) async fn answer(
         &self,
         mut request: Request<Incoming>,
         scheme: &Scheme,
+        https_port: u16,
     ) -> Response<Body<EdgeBody>> {
         if let Err(refusal) = admit(&mut request, scheme) {
             return page(refusal.status(), refusal.reason());
@@ -87,7 +91,7 @@ impl Site {
         if *scheme == Scheme::HTTP {
             match route.https {
                 Https::Any => {}
-                Https::Redirect => return redirect(&request),
+                Https::Redirect => return redirect(&request, self.https_port.unwrap_or(https_port)),
                 Https::Only => return page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n"),
             }
         }
@@ -95,6 +99,9 @@ impl Site {
             let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here.\n");
             response.headers_mut().insert(ALLOW, allow);
             return response;
+        }
+        if let Err(error) = route.refuse_loop(request.headers()) {
+            return page(error.status(), error.page());
         }
         if *scheme == Scheme::HTTPS {
             spell_out(&mut request);
@@ -137,13 +144,15 @@ fn spell_out(request: &mut Request<Incoming>) {
 }
 
 /// RFC 9110 §15.4.9: with the same method, for good.
-fn redirect(request: &Request<Incoming>) -> Response<Body<EdgeBody>> {
+fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body<EdgeBody>> {
     let host = match request.uri().authority() {
         Some(authority) => Some(authority.clone()),
         None => request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok()),
     };
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    let location = host.and_then(|host| HeaderValue::try_from(format!("https://{}{path}", host.host())).ok());
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let location =
+        host.and_then(|host| HeaderValue::try_from(format!("https://{}{port}{path}", host.host())).ok());
     match location {
         Some(location) if path.starts_with('/') => {
             let mut response = page(StatusCode::PERMANENT_REDIRECT, "This is to be had by https:// alone.\n");
@@ -161,6 +170,9 @@ fn sorry(error: &BoxError) -> Response<Body<EdgeBody>> {
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<upstream::Error>() {
             return page(error.status(), error.page());
+        }
+        if error.is::<TooLong>() {
+            return page(StatusCode::URI_TOO_LONG, "The request's target is too long.\n");
         }
         if error.downcast_ref::<tower_edge::origin::GroupError>().is_some_and(|error| error.is_head_time()) {
             return page(StatusCode::GATEWAY_TIMEOUT, "The origin did not answer in time.\n");

@@ -1,34 +1,69 @@
 //! The origins and groups of a configuration as services: [`Origins`].
 
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::fs;
 use std::net::SocketAddr;
-use std::{fmt, fs};
+use std::path::Path;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Response};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
 use tower_edge::RequestBody;
 use tower_edge::origin::Member;
-use tower_edge::origin::upstream::{self, HostField, Protocol, Timeouts, Tls, Upstream};
+use tower_edge::origin::upstream::{self, HostField, Identity, Protocol, Timeouts, Tls, Upstream};
 
 use crate::config::{Config, Group, Kind, Place, Problem};
 use crate::demo;
+use crate::page::{OriginBody, erased_body};
 
 pub(super) type Upload = RequestBody<Incoming>;
-pub(crate) type OriginBody = UnsyncBoxBody<Bytes, BrokeOff>;
 /// An origin of any kind, or a group.
 pub(super) type Source = BoxCloneSyncService<Request<Upload>, Response<OriginBody>, BoxError>;
+
+/// An origin, and what it was built of.
+struct Built {
+    kind: Kind,
+    files: Files,
+    source: Source,
+    upstream: Option<Upstream>,
+}
+
+/// What the files hold that an origin's configuration names.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Files {
+    roots: Vec<Vec<u8>>,
+    identity: Option<Identity>,
+}
+
+impl Files {
+    fn read(kind: &Kind) -> Result<Self, String> {
+        let Kind::Upstream(upstream) = kind else { return Ok(Self::default()) };
+        let read = |key: &str, file: &Path| {
+            fs::read(file).map_err(|error| format!("{key}: {}: {error}", file.display()))
+        };
+        let roots = match &upstream.ca_file {
+            Some(file) => vec![read("ca-file", file)?],
+            None => Vec::new(),
+        };
+        let identity = match &upstream.identity {
+            Some((certificate, key)) => Some(Identity {
+                certificates: read("client-certificate", certificate)?,
+                key: read("client-key", key)?,
+            }),
+            None => None,
+        };
+        Ok(Self { roots, identity })
+    }
+}
 
 /// Services by their names.
 #[derive(Default)]
 pub(super) struct Origins {
     edge: String,
-    origins: BTreeMap<String, (Kind, Source)>,
+    origins: BTreeMap<String, Built>,
     groups: BTreeMap<String, (Group, Source)>,
     demo: Option<SocketAddr>,
 }
@@ -45,14 +80,23 @@ impl Origins {
         };
         let mut problems = Vec::new();
         for origin in &config.origins {
-            let as_before = kept.and_then(|kept| kept.origins.get(&origin.name));
-            let source = match as_before {
-                Some((kind, source)) if *kind == origin.kind => Ok(source.clone()),
-                _ => origins.build(&origin.kind).await,
+            let built = match Files::read(&origin.kind) {
+                Ok(files) => {
+                    let before = kept.and_then(|kept| kept.origins.get(&origin.name));
+                    match before.filter(|before| before.kind == origin.kind && before.files == files) {
+                        Some(before) => Ok((before.source.clone(), before.upstream.clone(), files)),
+                        None => origins
+                            .build(&origin.kind, &files)
+                            .await
+                            .map(|(source, upstream)| (source, upstream, files)),
+                    }
+                }
+                Err(reason) => Err(reason),
             };
-            match source {
-                Ok(source) => {
-                    drop(origins.origins.insert(origin.name.clone(), (origin.kind.clone(), source)))
+            match built {
+                Ok((source, upstream, files)) => {
+                    let built = Built { kind: origin.kind.clone(), files, source, upstream };
+                    origins.origins.insert(origin.name.clone(), built);
                 }
                 Err(reason) => problems.push(problem(origin.place, &origin.name, &reason)),
             }
@@ -65,10 +109,9 @@ impl Origins {
                 let (before, source) = kept.groups.get(&group.name)?;
                 // Where it stands in the file does not matter.
                 let is_same = before.members == group.members && before.policy == group.policy;
-                let same_member = |name| {
-                    kept.origins.get(name).map(|origin| &origin.0)
-                        == origins.origins.get(name).map(|origin| &origin.0)
-                };
+                let parts = |built: &Built| (built.kind.clone(), built.files.clone());
+                let same_member =
+                    |name| kept.origins.get(name).map(parts) == origins.origins.get(name).map(parts);
                 (is_same && group.members.iter().all(same_member)).then(|| source.clone())
             });
             let source = match as_before {
@@ -85,20 +128,36 @@ impl Origins {
 
     /// The service of this name.
     pub(super) fn get(&self, name: &str) -> Option<&Source> {
-        let origin = self.origins.get(name).map(|(_, source)| source);
+        let origin = self.origins.get(name).map(|built| &built.source);
         origin.or_else(|| self.groups.get(name).map(|(_, source)| source))
     }
 
-    async fn build(&mut self, kind: &Kind) -> Result<Source, String> {
+    /// What the origin, or the members of the group, of this name call themselves.
+    pub(super) fn names(&self, name: &str) -> Vec<(Scheme, Authority)> {
+        let one = |name: &str| match &self.origins.get(name)?.kind {
+            Kind::Upstream(upstream) => Some((upstream.scheme.clone(), upstream.authority.clone())),
+            Kind::Bucket(_) | Kind::Demo => None,
+        };
+        self.members(name).into_iter().filter_map(one).collect()
+    }
+
+    /// The upstreams among the origin, or the members of the group, of this name.
+    pub(super) fn upstreams(&self, name: &str) -> Vec<Upstream> {
+        let one = |name: &str| self.origins.get(name)?.upstream.clone();
+        self.members(name).into_iter().filter_map(one).collect()
+    }
+
+    fn members<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        match self.groups.get(name) {
+            Some((group, _)) => group.members.iter().map(String::as_str).collect(),
+            None => vec![name],
+        }
+    }
+
+    async fn build(&mut self, kind: &Kind, files: &Files) -> Result<(Source, Option<Upstream>), String> {
         match kind {
             Kind::Upstream(upstream) => {
                 let url = format!("{}://{}", upstream.scheme, upstream.authority);
-                let roots = match &upstream.ca_file {
-                    Some(file) => vec![
-                        fs::read(file).map_err(|error| format!("ca-file: {}: {error}", file.display()))?,
-                    ],
-                    None => Vec::new(),
-                };
                 let timeouts = Timeouts {
                     connect: upstream.connect_time,
                     first_byte: upstream.first_byte_time,
@@ -109,10 +168,11 @@ impl Origins {
                 let host = if upstream.rewrite_host { HostField::Origin } else { HostField::Keep };
                 let protocol = if upstream.http2 { Protocol::Http2 } else { Protocol::Negotiated };
                 let builder = Upstream::builder(url).host(host).protocol(protocol).timeouts(timeouts);
-                self.upstream(builder.tls(Tls { roots, ..Tls::default() }))
+                let Files { roots, identity } = files.clone();
+                self.upstream(builder.tls(Tls { roots, identity, ..Tls::default() }))
             }
             #[cfg(feature = "bucket")]
-            Kind::Bucket(bucket) => super::bucket::build(bucket).map(erased),
+            Kind::Bucket(bucket) => super::bucket::build(bucket).map(|bucket| (erased(bucket), None)),
             #[cfg(not(feature = "bucket"))]
             Kind::Bucket(_) => Err("kind = \"bucket\" needs the feature bucket of edge-server".to_owned()),
             Kind::Demo => {
@@ -126,33 +186,18 @@ impl Origins {
         }
     }
 
-    fn upstream(&self, builder: upstream::Builder) -> Result<Source, String> {
-        builder.name(self.edge.as_str()).build().map(erased).map_err(|error| error.to_string())
+    fn upstream(&self, builder: upstream::Builder) -> Result<(Source, Option<Upstream>), String> {
+        let upstream = builder.name(self.edge.as_str()).build().map_err(|error| error.to_string())?;
+        Ok((erased(upstream.clone()), Some(upstream)))
     }
 
     fn build_group(&self, group: &Group) -> Result<Source, String> {
-        let members = group.members.iter().filter_map(|name| {
-            let (_, source) = self.origins.get(name)?;
-            Some(Member::new(name.as_str(), source.clone()))
-        });
+        let members = group
+            .members
+            .iter()
+            .filter_map(|name| Some(Member::new(name.as_str(), self.origins.get(name)?.source.clone())));
         let service = tower_edge::origin::Group::new(members, group.policy.clone());
         service.map(erased).map_err(|error| error.to_string())
-    }
-}
-
-/// Why an origin's body broke off. A boxed error itself is none.
-#[derive(Debug)]
-pub(crate) struct BrokeOff(BoxError);
-
-impl fmt::Display for BrokeOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for BrokeOff {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
     }
 }
 
@@ -169,9 +214,7 @@ where
     R::Error: Into<BoxError>,
 {
     let service = service
-        .map_response(|response: Response<R>| {
-            response.map(|body| body.map_err(|error| BrokeOff(error.into())).boxed_unsync())
-        })
+        .map_response(|response: Response<R>| response.map(erased_body))
         .map_err(|error: S::Error| error.into());
     BoxCloneSyncService::new(service)
 }

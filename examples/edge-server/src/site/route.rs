@@ -1,25 +1,32 @@
 //! What of a behavior is not caching: [`Route`], and the origin's side of it, [`ToOrigin`].
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::uri::Uri;
 use hyper::{Method, Request, Response};
 use tower::{BoxError, Service, ServiceExt};
 use tower_edge::Edge;
+use tower_edge::origin::upstream::{self, Upstream};
 
-use super::origins::{OriginBody, Origins, Source, Upload};
+use super::origins::{Origins, Source, Upload};
+use crate::compress;
 use crate::config::{Behavior, Https};
+use crate::page::OriginBody;
+use crate::relocate::{self, Relocate};
 
 /// How requests of one behavior are let in and sent on. It travels with each in its extensions, past the cache.
 pub(super) struct Route {
     source: Source,
+    upstreams: Vec<Upstream>,
     pub(super) https: Https,
     methods: Option<(Vec<Method>, HeaderValue)>,
-    strip_prefix: String,
-    add_prefix: String,
+    relocate: Relocate,
+    compress: bool,
 }
 
 impl Route {
@@ -32,10 +39,15 @@ impl Route {
         });
         Self {
             source,
+            upstreams: origins.upstreams(&behavior.origin),
             https: behavior.https,
             methods,
-            strip_prefix: behavior.strip_prefix.clone(),
-            add_prefix: behavior.add_prefix.clone(),
+            relocate: Relocate {
+                names: origins.names(&behavior.origin),
+                strip_prefix: behavior.strip_prefix.clone(),
+                add_prefix: behavior.add_prefix.clone(),
+            },
+            compress: behavior.compress,
         }
     }
 
@@ -45,27 +57,38 @@ impl Route {
         (!methods.contains(method)).then(|| allow.clone())
     }
 
+    /// # Errors
+    ///
+    /// The request has been here before. The cache would have it wait for the answer to itself.
+    pub(super) fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), upstream::Error> {
+        self.upstreams.iter().try_for_each(|upstream| upstream.refuse_loop(headers))
+    }
+
     /// The target as the origin has it. The key knows it as the viewer has it.
+    ///
     /// # Errors
     ///
     /// The target is too long with the prefix.
-    fn rewrite(&self, uri: &mut Uri) -> Result<(), BoxError> {
-        let path = uri.path();
-        if (self.strip_prefix.is_empty() && self.add_prefix.is_empty()) || !path.starts_with('/') {
-            return Ok(());
-        }
-        let rest = match path.strip_prefix(self.strip_prefix.as_str()) {
-            Some("") => "/",
-            Some(rest) if rest.starts_with('/') => rest,
-            _ => path,
-        };
-        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        let target = format!("{}{rest}{query}", self.add_prefix);
-        let target = target.parse()?;
+    fn rewrite(&self, uri: &mut Uri) -> Result<(), TooLong> {
+        let Some(target) = self.relocate.to_origin(uri) else { return Ok(()) };
+        let target = target.parse().map_err(|_| TooLong)?;
         let mut parts = std::mem::take(uri).into_parts();
         parts.path_and_query = Some(target);
         *uri = Uri::from_parts(parts).expect("scheme and authority are as they were");
         Ok(())
+    }
+
+    async fn ask(&self, mut request: Request<Upload>) -> Result<Response<OriginBody>, BoxError> {
+        let asked = relocate::Asked::of(&request);
+        self.rewrite(request.uri_mut())?;
+        let path = request.uri().path().to_owned();
+        let coding = self.compress.then(|| compress::Asked::of(&mut request));
+        let mut response = self.source.clone().oneshot(request).await?;
+        self.relocate.to_viewer(&asked, &path, response.headers_mut());
+        Ok(match coding {
+            Some(coding) => coding.answer(response),
+            None => response,
+        })
     }
 }
 
@@ -91,6 +114,18 @@ impl Routes {
     }
 }
 
+/// With its prefix, a target is longer than a URI may be.
+#[derive(Debug)]
+pub(super) struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the target is too long with its prefix")
+    }
+}
+
+impl Error for TooLong {}
+
 /// The origin's side of the cache: sends each request where its route leads.
 #[derive(Clone)]
 pub(super) struct ToOrigin(pub(super) Routes);
@@ -108,44 +143,6 @@ impl Service<Request<Upload>> for ToOrigin {
         // What is fetched ahead of viewers has not been through `Site::answer`.
         let route = request.extensions_mut().remove::<Arc<Route>>();
         let route = route.unwrap_or_else(|| Arc::clone(self.0.of(request.uri())));
-        if let Err(error) = route.rewrite(request.uri_mut()) {
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        Box::pin(route.source.clone().oneshot(request))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tower::service_fn;
-    use tower::util::BoxCloneSyncService;
-
-    use super::*;
-
-    #[test]
-    fn prefixes_are_stripped_and_added_by_whole_segments() {
-        for (strip, add, asked, sent) in [
-            ("", "", "/a?b", "/a?b"),
-            ("/a", "", "/a/b?c=%2F", "/b?c=%2F"),
-            ("/a", "", "/a", "/"),
-            ("/a", "", "/a?", "/?"),
-            ("/a", "", "/a//b/%2e", "//b/%2e"),
-            ("/a", "", "/ab", "/ab"),
-            ("", "/v1", "/a", "/v1/a"),
-            ("/a", "/v1/x", "http://h:1/a/b?c", "http://h:1/v1/x/b?c"),
-            ("/a", "/v1", "*", "*"),
-        ] {
-            let source = service_fn(|_| async { Err::<Response<OriginBody>, BoxError>("".into()) });
-            let route = Route {
-                source: BoxCloneSyncService::new(source),
-                https: Https::Any,
-                methods: None,
-                strip_prefix: strip.to_owned(),
-                add_prefix: add.to_owned(),
-            };
-            let mut uri: Uri = asked.parse().unwrap();
-            route.rewrite(&mut uri).unwrap();
-            assert_eq!(uri.to_string(), sent, "{strip} {add} {asked}");
-        }
+        Box::pin(async move { route.ask(request).await })
     }
 }

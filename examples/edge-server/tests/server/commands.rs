@@ -101,3 +101,20 @@ fn a_signal_ends_both_sides() {
     drop(idle);
     assert!(TcpStream::connect(edge.control()).is_err());
 }
+
+#[test]
+fn what_is_printed_of_an_answer_moves_no_cursor() {
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        let other = origin(move |_, mut stream| {
+            let problem = r#"{"type": "about:blank", "title": "", "status": 401, "detail": "\u001b[2Jfine"}"#;
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                problem.len()
+            );
+            let _ = stream.write_all((head + problem).as_bytes());
+        });
+        let output = run(&["usage", "--control", &other.to_string()]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("[2Jfine") && !error.contains('\u{1b}'), "{error:?}");
+    }
+}

@@ -19,7 +19,7 @@ use crate::support::{command, origin, run};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder that goes with its test.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
@@ -28,7 +28,7 @@ impl Folder {
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         // Whole or not at all, as those who reload would have it.
         let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
         fs::write(&new, text).unwrap();
@@ -46,9 +46,9 @@ impl Drop for Folder {
 /// A server by a file; it ends with this value.
 pub(crate) struct Configured {
     process: Child,
-    addresses: Vec<SocketAddr>,
-    file: String,
-    folder: Folder,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) file: String,
+    pub(crate) folder: Folder,
     log: Arc<std::sync::Mutex<String>>,
 }
 
@@ -82,7 +82,7 @@ impl Configured {
     }
 
     /// Has the file read again, and waits until a line of the log says what became of it.
-    fn reload(&self, text: &str, said: &str) {
+    pub(crate) fn reload(&self, text: &str, said: &str) {
         self.folder.write("edge.toml", text);
         let before = self.log.lock().unwrap().matches(said).count();
         let killed = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
@@ -98,7 +98,7 @@ impl Drop for Configured {
     }
 }
 
-fn until(condition: impl Fn() -> bool) {
+pub(crate) fn until(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "it does not come about");
@@ -106,7 +106,7 @@ fn until(condition: impl Fn() -> bool) {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> String {
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     // TLS without a farewell is the other's way of closing.
@@ -315,7 +315,7 @@ fn no_request_fails_or_is_mixed_while_the_file_is_reloaded_a_hundred_times() {
 }
 
 /// A certificate for `site`, and what trusts it.
-fn certificate(folder: &Folder) -> Arc<ClientConfig> {
+pub(crate) fn certificate(folder: &Folder) -> Arc<ClientConfig> {
     let made = rcgen::generate_simple_self_signed(["site".to_owned()]).unwrap();
     folder.write("key.pem", &made.signing_key.serialize_pem());
     folder.write("certificate.pem", &made.cert.pem());
@@ -329,7 +329,7 @@ fn certificate(folder: &Folder) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn tls(
+pub(crate) fn tls(
     address: SocketAddr,
     trust: &Arc<ClientConfig>,
     alpn: &[&[u8]],

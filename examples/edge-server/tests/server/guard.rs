@@ -23,6 +23,9 @@ fn a_token_is_asked_for_and_compared() {
         (format!("Authorization: Bearer {TOKEN}\r\nAuthorization: Bearer {TOKEN}\r\n"), 401),
         (format!("Authorization: Bearer {TOKEN}\r\n"), 200),
         (format!("Authorization: bearer {TOKEN}\r\n"), 200),
+        // No browser sends it for a site that gave itself this name.
+        (format!("Host: control.example\r\nAuthorization: Bearer {TOKEN}\r\n"), 200),
+        ("Host: control.example\r\n".into(), 401),
     ] {
         for what in ["GET /usage", "GET /openapi.json"] {
             let answer = edge.ask(what, &lines, "");
@@ -34,7 +37,7 @@ fn a_token_is_asked_for_and_compared() {
         assert_eq!(made.status, if status == 200 { 201 } else { 401 }, "{lines}: {made:?}");
     }
     let stats = edge.ask("GET /stats", &format!("Authorization: Bearer {TOKEN}\r\n"), "");
-    assert_eq!(stats.body["invalidations"], 2, "those with the token");
+    assert_eq!(stats.body["invalidations"], 3, "those with the token");
 }
 
 #[test]

@@ -4,12 +4,18 @@
 
 mod clearing;
 mod commands;
+mod compression;
 #[cfg(unix)]
 mod configured;
 mod control;
 mod demo;
 mod flags;
 mod guard;
+#[cfg(unix)]
+mod identity;
 mod media;
+mod passage;
+#[cfg(unix)]
+mod places;
 mod support;
 mod wire;

@@ -19,7 +19,7 @@
 //!
 //! | setting | what an acknowledged record outlives |
 //! |---|---|
-//! | none | nothing but the edges' own misfortune |
+//! | `appendonly no` | whatever happens to edges, and nothing that happens to Redis |
 //! | `appendonly yes`, `appendfsync everysec` | a crash of Redis; of the machine, but for its last second |
 //! | `appendonly yes`, `appendfsync always` | a crash of the machine |
 //! | [`copies`](RedisSettings::copies) (`WAIT`) | the loss of the machine, if a replica that has it takes over |
@@ -32,8 +32,8 @@
 //!
 //! # What it holds
 //!
-//! All keys begin with `tower-edge:{NAMESPACE}:`, so distributions can share a server and, by the braces, a namespace is in one
-//! slot of a cluster.
+//! All keys begin with `tower-edge:{NAMESPACE}:`, so distributions can share a server. By the braces a namespace is in one slot
+//! of a cluster; but this is no client of Redis Cluster, and follows no redirections.
 //!
 //! | key | what |
 //! |---|---|

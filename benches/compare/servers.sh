@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The edge server beside nginx, Varnish, Traffic Server and a bare hyper server: `benches/compare/servers.sh [--quick | --page]`.
+#
+# Prints one table. Takes about ten minutes, on a machine that does nothing else and has two cores or more; --quick takes
+# two minutes and is for trying. --page also measures the crates in process, and writes docs/performance.md and its plot.
+# On Debian it installs what is missing, as root or by sudo. It ends what it started, and nothing else.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+quick=() page=false
+for argument in "$@"; do
+    case $argument in
+        --quick) quick=(--quick) ;;
+        --page) page=true ;;
+        *)
+            echo "servers.sh: $argument: not --quick, nor --page" >&2
+            exit 2
+            ;;
+    esac
+done
+
+as_root() {
+    if [[ $(id -u) == 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -- "$@"
+    else
+        echo "servers.sh: not root and no sudo; install by hand, then run again: $*" >&2
+        return 1
+    fi
+}
+
+# Installs the Debian packages whose command is missing, and starts none of their services.
+install_missing() {
+    local packages=() command package
+    while read -r command package; do
+        command -v "$command" >/dev/null || packages+=("$package")
+    done <<'NEEDED'
+cc gcc
+cmake cmake
+h2load nghttp2-client
+nginx nginx
+taskset util-linux
+traffic_server trafficserver
+varnishd varnish
+wrk wrk
+NEEDED
+    if ((${#packages[@]} == 0)); then
+        return
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "servers.sh: no apt-get here; install by hand, then run again: ${packages[*]}" >&2
+        return 1
+    fi
+    # Debian asks policy-rc.d before it starts a service (invoke-rc.d(8)): 101 is no. One that is there stays.
+    local policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" libc6-dev
+}
+
+export PATH="$PATH:/usr/sbin:/sbin" # nginx and varnishd are there, and not in every user's path
+# In a subshell, so that its trap runs when it ends.
+(install_missing)
+
+here=$PWD
+results=$here/target/results
+mkdir -p "$results"
+(cd ../.. && cargo build --release --locked -p edge-server)
+cargo build --release --locked -p servers
+edge=$(cd ../.. && realpath "${CARGO_TARGET_DIR:-target}/release/edge-server")
+tools=$(realpath "${CARGO_TARGET_DIR:-target}/release")
+
+if $page; then
+    # First, so that nothing is built once the measuring has begun.
+    cargo build --release --locked
+    "$tools/tower-edge-compare" "${quick[@]}" --json "$results/crates.json"
+fi
+"$tools/servers" "${quick[@]}" --edge "$edge" --json "$results/servers.json"
+if $page; then
+    "$tools/page" "$results/servers.json" "$results/crates.json" ../../docs
+fi

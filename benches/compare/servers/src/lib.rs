@@ -1,0 +1,3 @@
+//! What `servers` measures and `page` shows.
+
+pub mod results;
