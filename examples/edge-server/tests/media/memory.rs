@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 async fn ten_gibibytes_to_fifty_readers_take_no_more_memory_than_the_first_of_them() {
     let nginx = Nginx::start();
     // It takes no room on the disk.
-    File::create(nginx.files().join("large.bin")).unwrap().set_len(SIZE).unwrap();
+    File::create(nginx.files().join("large.mp4")).unwrap().set_len(SIZE).unwrap();
     let edge = Edge::before(nginx.address, &["--preset", "hls", "--slice", "1MiB", "--capacity", "256MiB"]);
 
     let (over, read, own) =
@@ -67,7 +67,7 @@ async fn ten_gibibytes_to_fifty_readers_take_no_more_memory_than_the_first_of_th
 
 /// Reads at so many bytes a second until it has all or it is over; says how many came.
 async fn reader(address: SocketAddr, rate: Option<u64>, over: Arc<AtomicBool>, read: Arc<AtomicU64>) -> u64 {
-    let mut body = Client::new(address).open("/large.bin", &[]).await.into_body();
+    let mut body = Client::new(address).open("/large.mp4", &[]).await.into_body();
     let start = Instant::now();
     let mut came = 0;
     while !over.load(Ordering::Relaxed)
