@@ -61,7 +61,7 @@ async fn ten_gibibytes_to_fifty_readers_take_no_more_memory_than_the_first_of_th
         most(rest),
         CAPACITY >> 20,
     );
-    assert!(most(&resident) < 2 * CAPACITY >> 20, "{resident:?}");
+    assert!(most(&resident) < (2 * CAPACITY) >> 20, "{resident:?}");
     assert!(most(rest) <= most(first) + most(first) / 5, "{resident:?}");
 }
 
