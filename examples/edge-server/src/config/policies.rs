@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use hyper::header::HeaderName;
 use tower_edge::{
     Authorization, CachePolicy, Edge, Heuristic, KeyPolicy, Limits, Normalise, RequestDirectives, Select,
-    SetCookie, Stale, TagField, TagSeparator, Tags, Targeted, Ttl, Writes,
+    SetCookie, Slices, Stale, TagField, TagSeparator, Tags, Targeted, Ttl, Writes,
 };
 
 use super::section::{At, Section};
@@ -72,6 +72,7 @@ fn policy(section: &Section<'_>) -> CachePolicy {
         writes: section
             .word("writes", &[("around", Writes::Around), ("through", Writes::Through)])
             .unwrap_or_default(),
+        slices: section.text("slice", size).map(|size| Slices::of(size.value)),
         limits: limits(&section.section("limits")),
     }
 }
