@@ -77,9 +77,10 @@ async fn measure(fsync: &str, count: usize) {
     let idle_before = server.usage().await;
     sleep(IDLE).await;
     let idle_after = server.usage().await;
-    let idle = (idle_after - idle_before) / IDLE.as_secs_f64();
+    let idle = idle_after.since(idle_before).times(IDLE.as_secs_f64().recip());
     // What the same time would have cost without an invalidation is not theirs.
-    let each = (after - before - idle * took.as_secs_f64()) / ROUNDS as f64;
+    let theirs = after.since(before).since(idle.times(took.as_secs_f64()));
+    let each = theirs.times((ROUNDS as f64).recip());
 
     let (mut applied, mut completed) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS / 4 {
@@ -118,27 +119,13 @@ struct Used {
     cpu: f64,
 }
 
-impl std::ops::Sub for Used {
-    type Output = Self;
-
-    fn sub(self, other: Self) -> Self {
-        Self { commands: self.commands - other.commands, cpu: self.cpu - other.cpu }
+impl Used {
+    fn since(self, before: Self) -> Self {
+        Self { commands: self.commands - before.commands, cpu: self.cpu - before.cpu }
     }
-}
 
-impl std::ops::Mul<f64> for Used {
-    type Output = Self;
-
-    fn mul(self, by: f64) -> Self {
-        Self { commands: self.commands * by, cpu: self.cpu * by }
-    }
-}
-
-impl std::ops::Div<f64> for Used {
-    type Output = Self;
-
-    fn div(self, by: f64) -> Self {
-        self * by.recip()
+    fn times(self, factor: f64) -> Self {
+        Self { commands: self.commands * factor, cpu: self.cpu * factor }
     }
 }
 

@@ -330,6 +330,10 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
     use super::*;
 
     fn record(invalidation: Invalidation) -> Record {
@@ -419,6 +423,29 @@ mod tests {
             (0, &[1, 5, 1, 2, 1, b' ']),
         ] {
             assert_eq!(with(flags, rest), Err(RecordError::Corrupt), "{flags} {rest:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_what_would_be_written(
+            sample in select(samples()),
+            changes in vec((any::<Index>(), any::<u8>()), 0..4),
+            cut in any::<Index>(),
+            rest in vec(any::<u8>(), 0..8),
+        ) {
+            let bytes = sample.encode();
+            let mut fields = bytes[..bytes.len() - 8].to_vec();
+            for (at, byte) in changes {
+                let at = at.index(fields.len());
+                fields[at] = byte;
+            }
+            fields.truncate(cut.index(fields.len() * 2));
+            fields.extend(rest);
+            let bytes = sealed(fields);
+            if let Ok(record) = Record::decode(&bytes) {
+                prop_assert_eq!(record.encode(), bytes);
+            }
         }
     }
 

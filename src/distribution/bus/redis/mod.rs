@@ -19,7 +19,7 @@
 //!
 //! | setting | what an acknowledged record outlives |
 //! |---|---|
-//! | none | nothing but the edges' own misfortune |
+//! | `appendonly no` | whatever happens to edges, and nothing that happens to Redis |
 //! | `appendonly yes`, `appendfsync everysec` | a crash of Redis; of the machine, but for its last second |
 //! | `appendonly yes`, `appendfsync always` | a crash of the machine |
 //! | [`copies`](RedisSettings::copies) (`WAIT`) | the loss of the machine, if a replica that has it takes over |
@@ -32,8 +32,8 @@
 //!
 //! # What it holds
 //!
-//! All keys begin with `tower-edge:{NAMESPACE}:`, so distributions can share a server and, by the braces, a namespace is in one
-//! slot of a cluster.
+//! All keys begin with `tower-edge:{NAMESPACE}:`, so distributions can share a server. By the braces a namespace is in one slot
+//! of a cluster; but this is no client of Redis Cluster, and follows no redirections.
 //!
 //! | key | what |
 //! |---|---|
@@ -203,7 +203,7 @@ impl Redis {
         }
         call.arg(&link.marker).arg(record.encode()).arg(settings.limit).arg(millis(REFERENCE));
         let appended = call.invoke_async(&mut link.connection).await;
-        let number: u64 = self.links.checked(&link, appended)?;
+        let number: u64 = self.links.checked(appended)?;
         if number == 0 {
             self.links.forget();
             return Err(BusError::Changed);
@@ -212,7 +212,7 @@ impl Redis {
             let wait = millis(settings.patience).saturating_sub(1);
             let mut command = ::redis::cmd("WAIT");
             let waited = command.arg(settings.copies).arg(wait).query_async(&mut link.connection).await;
-            let confirmed = self.links.checked(&link, waited)?;
+            let confirmed = self.links.checked(waited)?;
             if confirmed < settings.copies {
                 return Err(BusError::TooFewCopies { confirmed, wanted: settings.copies });
             }
@@ -231,14 +231,14 @@ impl Redis {
             .arg(millis(settings.forget))
             .arg(settings.keep);
         let told = call.invoke_async(&mut link.connection).await;
-        self.links.checked::<i64>(&link, told).map(drop)
+        self.links.checked::<i64>(told).map(drop)
     }
 
     async fn roll(&self) -> Result<Roll, BusError> {
         let Shared { keys, scripts, .. } = &*self.shared;
         let mut link = self.links.get().await?;
         let called = scripts.roll.key(&keys.edges).key(&keys.meta).invoke_async(&mut link.connection).await;
-        let roll: Vec<String> = self.links.checked(&link, called)?;
+        let roll: Vec<String> = self.links.checked(called)?;
         let [marker, age, edges @ ..] = &roll[..] else {
             return Err(BusError::unreachable("an answer that is no roll"));
         };
@@ -258,7 +258,7 @@ impl Redis {
         let mut link = self.links.get().await?;
         let mut command = ::redis::cmd("HDEL");
         let left = command.arg(&self.shared.keys.edges).arg(id).query_async(&mut link.connection).await;
-        self.links.checked::<i64>(&link, left).map(drop)
+        self.links.checked::<i64>(left).map(drop)
     }
 
     async fn renew(&self, seen: Incarnation) -> Result<(), BusError> {
@@ -268,7 +268,7 @@ impl Redis {
             let mut call = scripts.renew.prepare_invoke();
             call.key(&keys.meta).arg(&link.marker).arg(link::fresh_marker());
             let renewed = call.invoke_async(&mut link.connection).await;
-            self.links.checked::<i64>(&link, renewed)?;
+            self.links.checked::<i64>(renewed)?;
             self.links.forget();
         }
         Ok(())
