@@ -4,8 +4,9 @@
 //! and what viewers say about forwarding is removed, before the cache makes a key of the request.
 
 use hyper::header::{COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::{Authority, Scheme};
+use hyper::http::uri::{Authority, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
+use tower_edge::distribution::Token;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +50,51 @@ impl Refusal {
 }
 
 /// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin shall see.
+/// What is returned is the scheme that the viewer used: who shows the token is another edge, and says by which its viewer came.
 ///
 /// # Errors
 ///
 /// A request that another server may understand differently is refused.
-pub(crate) fn admit<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(), Refusal> {
+pub(crate) fn admit<B>(
+    request: &mut Request<B>,
+    scheme: &Scheme,
+    token: Option<&Token>,
+) -> Result<Scheme, Refusal> {
     check_target(request, scheme)?;
     check_host(request, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
+    let is_edge = token.is_some_and(|token| token.is_shown(request.headers()));
+    let told = if is_edge { told_scheme(request.headers()) } else { None };
     remove_forwarding(request.headers_mut());
     join_cookies(request.headers_mut());
-    Ok(())
+    match told {
+        Some(told) if told != *scheme => {
+            spell_out(request, &told);
+            Ok(told)
+        }
+        _ => Ok(scheme.clone()),
+    }
+}
+
+/// Says in the target by which scheme it was asked for. The key knows it from there.
+pub(crate) fn spell_out<B>(request: &mut Request<B>, scheme: &Scheme) {
+    let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
+    if !request.uri().path().starts_with('/') {
+        return;
+    }
+    let Some(authority) = request.uri().authority().cloned().or_else(host) else { return };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority));
+    *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
+}
+
+/// The scheme that the edge before this one names: the last of those that are named.
+fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let line = headers.get_all("x-forwarded-proto").iter().next_back()?;
+    match line.as_bytes().rsplit(|byte| *byte == b',').next()?.trim_ascii() {
+        b"https" => Some(Scheme::HTTPS),
+        b"http" => Some(Scheme::HTTP),
+        _ => None,
+    }
 }
 
 fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
@@ -203,8 +239,8 @@ mod tests {
             ("GET", "a", &["a"], Err(Target)),
             ("CONNECT", "a:443", &["a:443"], Err(Connect)),
         ] {
-            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP);
-            assert_eq!(answer, expected, "{method} {target} {hosts:?}");
+            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, None);
+            assert_eq!(answer, expected.map(|()| HTTP), "{method} {target} {hosts:?}");
         }
     }
 
@@ -217,8 +253,8 @@ mod tests {
             (Version::HTTP_10, "/", &[], Ok(())),
             (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
         ] {
-            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP);
-            assert_eq!(answer, expected, "{version:?} {target} {hosts:?}");
+            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP, None);
+            assert_eq!(answer, expected.map(|()| HTTP), "{version:?} {target} {hosts:?}");
         }
     }
 
@@ -231,7 +267,7 @@ mod tests {
             ("http://a/", "a", Err(Refusal::Scheme)),
         ] {
             let mut request = request(Version::HTTP_11, "GET", target, &[host]);
-            assert_eq!(admit(&mut request, &HTTPS), expected, "{target} {host}");
+            assert_eq!(admit(&mut request, &HTTPS, None), expected.map(|()| HTTPS), "{target} {host}");
         }
     }
 
@@ -241,8 +277,29 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] {
             request.headers_mut().insert(name, HeaderValue::from_static("evil"));
         }
-        admit(&mut request, &HTTP).unwrap();
+        admit(&mut request, &HTTP, None).unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
+    }
+
+    #[test]
+    fn an_edge_says_by_which_scheme_its_viewer_came() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for (shown, connection, told, scheme, target) in [
+            ("0123456789abcdef", HTTP, "https", HTTPS, "https://a/x?y"),
+            ("0123456789abcdef", HTTPS, "https, http", HTTP, "http://a/x?y"),
+            ("0123456789abcdef", HTTP, "http", HTTP, "/x?y"),
+            ("0123456789abcdef", HTTP, "ftp", HTTP, "/x?y"),
+            ("0123456789abcdee", HTTP, "https", HTTP, "/x?y"),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", "/x?y", &["a"]);
+            request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
+            request.headers_mut().insert("x-forwarded-proto", told.parse().unwrap());
+            let mut nobody_knows = request.clone();
+            assert_eq!(admit(&mut request, &connection, Some(&token)), Ok(scheme), "{told}");
+            assert_eq!(request.uri(), target, "{told}");
+            assert!(!request.headers().contains_key("x-forwarded-proto"));
+            assert_eq!(admit(&mut nobody_knows, &connection, None), Ok(connection));
+        }
     }
 
     #[test]
@@ -250,7 +307,7 @@ mod tests {
         let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
         request.headers_mut().append(COOKIE, HeaderValue::from_static("a=1"));
         request.headers_mut().append(COOKIE, HeaderValue::from_static("b=2"));
-        admit(&mut request, &HTTP).unwrap();
+        admit(&mut request, &HTTP, None).unwrap();
         assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Membership {
     pub(crate) invalidator: BusInvalidator,
     pub(crate) places: Arc<[Place]>,
     addresses: Option<Arc<AddressTable>>,
-    token: Option<Token>,
+    pub(crate) token: Option<Token>,
 }
 
 impl Membership {
