@@ -23,7 +23,7 @@ use tower_edge::{Cache, CachePolicy, Edge};
 
 use self::origins::Origins;
 pub(crate) use self::origins::{Source, Upload, erased};
-pub(crate) use self::route::TooLong;
+pub(crate) use self::route::BadTarget;
 use self::route::{Routes, ToOrigin};
 pub(crate) use self::tls::Certificates;
 use crate::admit::{admit, spell_out};

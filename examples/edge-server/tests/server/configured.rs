@@ -250,6 +250,17 @@ fn each_behavior_has_its_origin_and_its_rules() {
 }
 
 #[test]
+fn what_may_lead_out_of_an_added_prefix_is_refused() {
+    let text = [&upstream("o", named("o")), LISTENER, &catch_all("o"), "add-prefix = \"/site\"\n"].concat();
+    let edge = Configured::start(Folder::new("prefix"), 1, &text);
+    assert!(edge.get("/a..b/...").ends_with("o GET /site/a..b/... HTTP/1.1"));
+    for path in ["/../other", "/a/%2e%2E/../other", "/..%2fother"] {
+        let answer = edge.get(path);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+}
+
+#[test]
 fn a_group_answers_when_its_first_does_not_and_says_who_did() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = [
