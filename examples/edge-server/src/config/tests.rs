@@ -138,6 +138,10 @@ fn what_is_wrong_has_a_place_and_a_reason() {
             "[origin.b]\nkind = \"upstream\"\nurl = \"https://b\"\nclient-key = \"b.key\"",
             "8:9: client-certificate and client-key need each other",
         ),
+        (
+            "[origin.b]\nkind = \"upstream\"\nurl = \"http://b\"\nca-file = \"ca.pem\"",
+            "10:7: url: without https:// there are no certificates",
+        ),
         ("strip-prefix = \"/a\"", "8:16: strip-prefix: not every path of \"*\" begins with it"),
         (
             "add-prefix = \"a/\"",
@@ -198,6 +202,11 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("[policy.p]\nttl = { min = \"2s\", max = \"1s\" }", "8:9: ttl.min: 2s is over ttl.max (1s)"),
         ("[policy.p]\nttl = \"2s\"", "9:7: ttl: expected a table, found string"),
         ("[policy.p]\nquery = {}", "9:9: query: \"all\", \"none\", { only = [...] } or { all-but = [...] }"),
+        (
+            "[policy.p]\nheaders = { only = [\"x device\"] }",
+            "9:21: only: \"x device\": not the name of a header field",
+        ),
+        ("[policy.p]\ncookies = { all-but = [\"\"] }", "9:24: all-but: \"\": is empty"),
         ("[policy.p]\nquery = \"nne\"", "9:9: query: \"nne\": did you mean \"none\"?"),
         (
             "[policy.p]\nerror-ttl = { 4040 = \"1s\" }",
