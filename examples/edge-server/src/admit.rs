@@ -3,10 +3,13 @@
 //! This server is the trust boundary. What it would not understand the same way as the origin is refused,
 //! and what viewers say about forwarding is removed, before the cache makes a key of the request.
 
+use std::net::SocketAddr;
+
 use hyper::header::{COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::{Authority, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
 use tower_edge::distribution::Token;
+use tower_edge::origin::Viewer;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,8 @@ impl Refusal {
 }
 
 /// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin shall see.
-/// What is returned is the scheme that the viewer used: who shows the token is another edge, and says by which its viewer came.
+/// What is returned is the scheme that the viewer used: who shows the token is another edge, and says by which its viewer came,
+/// and from where.
 ///
 /// # Errors
 ///
@@ -64,6 +68,12 @@ pub(crate) fn admit<B>(
     check_host(request, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
     let is_edge = token.is_some_and(|token| token.is_shown(request.headers()));
     let told = if is_edge { told_scheme(request.headers()) } else { None };
+    if is_edge
+        && let Some(address) = told_address(request.headers())
+        && let Some(edge) = request.extensions_mut().remove::<Viewer>()
+    {
+        request.extensions_mut().insert(edge.at(address));
+    }
     remove_forwarding(request.headers_mut());
     join_cookies(request.headers_mut());
     match told {
@@ -87,14 +97,24 @@ pub(crate) fn spell_out<B>(request: &mut Request<B>, scheme: &Scheme) {
     *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
 }
 
-/// The scheme that the edge before this one names: the last of those that are named.
+/// The scheme that the edge before this one names.
 fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
-    let line = headers.get_all("x-forwarded-proto").iter().next_back()?;
-    match line.as_bytes().rsplit(|byte| *byte == b',').next()?.trim_ascii() {
-        b"https" => Some(Scheme::HTTPS),
-        b"http" => Some(Scheme::HTTP),
+    match last_told(headers, "x-forwarded-proto")? {
+        "https" => Some(Scheme::HTTPS),
+        "http" => Some(Scheme::HTTP),
         _ => None,
     }
+}
+
+/// Where its viewer is. The port is told by nobody.
+fn told_address(headers: &HeaderMap) -> Option<SocketAddr> {
+    Some(SocketAddr::new(last_told(headers, "x-forwarded-for")?.parse().ok()?, 0))
+}
+
+/// The edge before this one has put its own at the end.
+fn last_told<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let line = headers.get_all(name).iter().next_back()?;
+    Some(line.to_str().ok()?.rsplit(',').next()?.trim())
 }
 
 fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
@@ -299,6 +319,26 @@ mod tests {
             assert_eq!(request.uri(), target, "{told}");
             assert!(!request.headers().contains_key("x-forwarded-proto"));
             assert_eq!(admit(&mut nobody_knows, &connection, None), Ok(connection));
+        }
+    }
+
+    #[test]
+    fn an_edge_says_where_its_viewer_is() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for (shown, told, address) in [
+            ("0123456789abcdef", "192.0.2.1", "192.0.2.1:0"),
+            ("0123456789abcdef", "evil, 2001:db8::1", "[2001:db8::1]:0"),
+            ("0123456789abcdef", "unknown", "198.51.100.1:9"),
+            ("0123456789abcdee", "192.0.2.1", "198.51.100.1:9"),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", "/", &["a"]);
+            request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
+            request.headers_mut().insert("x-forwarded-for", told.parse().unwrap());
+            request.extensions_mut().insert(Viewer::new("198.51.100.1:9".parse().unwrap()));
+            admit(&mut request, &HTTP, Some(&token)).unwrap();
+            assert!(!request.headers().contains_key("x-forwarded-for"));
+            let viewer: &Viewer = request.extensions().get().unwrap();
+            assert_eq!(viewer.address(), address.parse().unwrap(), "{told}");
         }
     }
 
