@@ -41,7 +41,8 @@ pub(crate) fn all(length: usize) -> Result<Vec<Peer>, BoxError> {
             .build()
             .layer(site)
         }),
-        // The key is method and URI; Cache-Control and Vary are not looked at.
+        // The key is method and URI; Cache-Control and Vary are not looked at. It calls its service before it looks, so that
+        // this costs it what the service by itself does.
         Peer::new("axum-response-cache 0.5", length, |site| {
             let site = MapResponse::new(site, |response: Response<Full<Bytes>>| response.map(Body::new));
             axum_response_cache::CacheLayer::with_lifespan(DAY).layer(site)
