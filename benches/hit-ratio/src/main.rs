@@ -25,7 +25,7 @@ Replays traces and prints hit ratios against capacity. Without a file: generated
   --requests NUMBER   of each generated trace (500000)
   --seed NUMBER       of the generated traces (1)
   --svg FILE          draws what is printed
-  --options           instead of the Edge: quick_cache, on which its store is, with other options";
+  --options           instead of the Edge: quick_cache with various options";
 
 /// Capacities, as shares of the weight of everything that a trace asks for.
 const SHARES: [f64; 6] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.4];
