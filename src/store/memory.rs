@@ -1,63 +1,36 @@
-//! The store in memory, on quick_cache: bounded by bytes, evicting what is least worth keeping.
+//! The store in memory: bounded by bytes, evicting what is least worth keeping.
 
 use std::sync::Arc;
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
-
+use super::shelves::Shelves;
 use super::slot::Slot;
 use super::stored::Stored;
 use crate::invalidation::Log;
 use crate::key::{CacheKey, KeyBuf};
 use crate::sync::{Mutex, MutexGuard};
 
-/// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
-const ADMITTED: u64 = 97;
-/// An object may take up to an eighth of a shard.
-const OBJECTS_A_SHARD: u64 = 8;
-/// What an object is taken to weigh on average, to size the tables.
-const TYPICAL_WEIGHT: u64 = 16 * 1024;
+/// An object may take up to an eighth of a shelf.
+const OBJECTS_A_SHELF: u64 = 8;
 const WRITERS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
-    slots: Cache<CacheKey, Slot, ByWeight, foldhash::quality::RandomState>,
+    slots: Shelves<Slot>,
     /// One writer at a time changes a key's slot; readers do not come here.
     writers: Box<[Mutex<()>]>,
     hasher: foldhash::quality::RandomState,
-    /// The heaviest slot the store admits.
-    max_slot: u64,
-}
-
-#[derive(Clone, Debug)]
-struct ByWeight;
-
-impl Weighter<CacheKey, Slot> for ByWeight {
-    fn weight(&self, key: &CacheKey, slot: &Slot) -> u64 {
-        slot.weight() + key.as_bytes().len() as u64
-    }
 }
 
 impl MemoryStore {
     /// A store of `capacity` bytes that can hold an object of `max_object` bytes.
     pub(crate) fn new(capacity: u64, max_object: u64) -> Self {
-        // quick_cache divides its capacity among shards and refuses what does not fit into one, so the largest object
-        // bounds how many shards there may be.
+        // A shelf is locked as a whole, so there are some for each core; the largest object bounds how many there may be.
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let fit = (capacity / (OBJECTS_A_SHARD * max_object.max(1))).max(1);
-        let shards = (1u64 << fit.ilog2()).min((cores * 4).next_power_of_two());
-        let items = (capacity / TYPICAL_WEIGHT).max(32 * shards);
-        let options = OptionsBuilder::new()
-            .shards(shards as usize)
-            .estimated_items_capacity(items as usize)
-            .weight_capacity(capacity)
-            .build()
-            .expect("every option is set");
-        let hasher = foldhash::quality::RandomState::default();
-        let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
-        let max_slot = slots.shard_capacity() / 100 * ADMITTED;
+        let fit = (capacity / (OBJECTS_A_SHELF * max_object.max(1))).max(1);
+        let shelves = (1u64 << fit.ilog2()).min((cores * 4).next_power_of_two());
         let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
-        Self { slots, writers, hasher, max_slot }
+        let hasher = foldhash::quality::RandomState::default();
+        Self { slots: Shelves::new(capacity, shelves), writers, hasher }
     }
 
     pub(crate) fn get(&self, key: &KeyBuf) -> Option<Slot> {
@@ -93,10 +66,10 @@ impl MemoryStore {
                 Some(rule) => revoked.push((rule, stored.weight())),
             }
         }
-        let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
+        let room = self.slots.max_weight().saturating_sub(key.as_bytes().len() as u64);
         match Slot::with(&kept, stored, max_variants, room) {
             Some(slot) => {
-                self.slots.insert(key.clone(), slot);
+                self.put(key, slot);
                 revoked.into_iter().for_each(|(rule, weight)| noted(rule, weight));
                 true
             }
@@ -163,19 +136,24 @@ impl MemoryStore {
             return;
         };
         match before.retain(keep) {
-            Some(slot) => self.slots.insert(key.clone(), slot),
+            Some(slot) => self.put(key, slot),
             None => drop(self.slots.remove(key.as_bytes())),
         }
     }
 
-    /// What is stored when the iterator comes to it. A shard is locked for a step at a time.
+    fn put(&self, key: &CacheKey, slot: Slot) {
+        let weight = slot.weight() + key.as_bytes().len() as u64;
+        self.slots.insert(key.clone(), slot, weight);
+    }
+
+    /// What is stored when the iterator comes to it. A shelf is locked for a step at a time.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CacheKey, Slot)> + Send {
         self.slots.iter()
     }
 
     /// Keys stored, and bytes held.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        (self.slots.len() as u64, self.slots.weight())
+        self.slots.usage()
     }
 
     fn writer(&self, key: &CacheKey) -> MutexGuard<'_, ()> {

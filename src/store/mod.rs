@@ -2,6 +2,8 @@
 
 mod memo;
 mod memory;
+mod shelf;
+mod shelves;
 mod slot;
 mod stored;
 

@@ -1,4 +1,4 @@
-//! What quick_cache, on which the Edge's store is, would do with other options: how those of the store were chosen.
+//! What quick_cache would do, with various options: why the Edge's store is not built on it.
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
