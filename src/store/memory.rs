@@ -1,36 +1,68 @@
-//! The store in memory: bounded by bytes, evicting what is least worth keeping.
+//! The store in memory, on quick_cache: bounded by bytes, evicting what is least worth keeping.
 
 use std::sync::Arc;
 
-use super::shelves::Shelves;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
 use super::slot::Slot;
 use super::stored::Stored;
 use crate::invalidation::Log;
 use crate::key::{CacheKey, KeyBuf};
 use crate::sync::{Mutex, MutexGuard};
 
-/// An object may take up to an eighth of a shelf.
-const OBJECTS_A_SHELF: u64 = 8;
+/// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
+const ADMITTED: u64 = 97;
+/// An object may take up to an eighth of a shard.
+const OBJECTS_A_SHARD: u64 = 8;
+/// What an object is taken to weigh on average, to size the tables.
+const TYPICAL_WEIGHT: u64 = 16 * 1024;
+/// The share of the room for what was read more than once. quick_cache's 97 % loses up to 11 points of hits to LRU where what is
+/// popular changes, since it cannot be changed later; with less than this it wins less where nothing changes
+/// (docs/hit-ratio.md).
+const HOT: f64 = 0.6;
 const WRITERS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
-    slots: Shelves<Slot>,
+    slots: Cache<CacheKey, Slot, ByWeight, foldhash::quality::RandomState>,
     /// One writer at a time changes a key's slot; readers do not come here.
     writers: Box<[Mutex<()>]>,
     hasher: foldhash::quality::RandomState,
+    /// The heaviest slot the store admits.
+    max_slot: u64,
+}
+
+#[derive(Clone, Debug)]
+struct ByWeight;
+
+impl Weighter<CacheKey, Slot> for ByWeight {
+    fn weight(&self, key: &CacheKey, slot: &Slot) -> u64 {
+        slot.weight() + key.as_bytes().len() as u64
+    }
 }
 
 impl MemoryStore {
     /// A store of `capacity` bytes that can hold an object of `max_object` bytes.
     pub(crate) fn new(capacity: u64, max_object: u64) -> Self {
-        // A shelf is locked as a whole, so there are some for each core; the largest object bounds how many there may be.
+        // quick_cache divides its capacity among shards and refuses what does not fit into one, so the largest object
+        // bounds how many shards there may be.
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let fit = (capacity / (OBJECTS_A_SHELF * max_object.max(1))).max(1);
-        let shelves = (1u64 << fit.ilog2()).min((cores * 4).next_power_of_two());
-        let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
+        let fit = (capacity / (OBJECTS_A_SHARD * max_object.max(1))).max(1);
+        let shards = (1u64 << fit.ilog2()).min((cores * 4).next_power_of_two());
+        let items = (capacity / TYPICAL_WEIGHT).max(32 * shards);
+        let options = OptionsBuilder::new()
+            .shards(shards as usize)
+            .estimated_items_capacity(items as usize)
+            .weight_capacity(capacity)
+            .hot_allocation(HOT)
+            .build()
+            .expect("every option is set");
         let hasher = foldhash::quality::RandomState::default();
-        Self { slots: Shelves::new(capacity, shelves), writers, hasher }
+        let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
+        let max_slot = slots.shard_capacity() / 100 * ADMITTED;
+        let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
+        Self { slots, writers, hasher, max_slot }
     }
 
     pub(crate) fn get(&self, key: &KeyBuf) -> Option<Slot> {
@@ -66,10 +98,10 @@ impl MemoryStore {
                 Some(rule) => revoked.push((rule, stored.weight())),
             }
         }
-        let room = self.slots.max_weight().saturating_sub(key.as_bytes().len() as u64);
+        let room = self.max_slot.saturating_sub(key.as_bytes().len() as u64);
         match Slot::with(&kept, stored, max_variants, room) {
             Some(slot) => {
-                self.put(key, slot);
+                self.slots.insert(key.clone(), slot);
                 revoked.into_iter().for_each(|(rule, weight)| noted(rule, weight));
                 true
             }
@@ -136,24 +168,19 @@ impl MemoryStore {
             return;
         };
         match before.retain(keep) {
-            Some(slot) => self.put(key, slot),
+            Some(slot) => self.slots.insert(key.clone(), slot),
             None => drop(self.slots.remove(key.as_bytes())),
         }
     }
 
-    fn put(&self, key: &CacheKey, slot: Slot) {
-        let weight = slot.weight() + key.as_bytes().len() as u64;
-        self.slots.insert(key.clone(), slot, weight);
-    }
-
-    /// What is stored when the iterator comes to it. A shelf is locked for a step at a time.
+    /// What is stored when the iterator comes to it. A shard is locked for a step at a time.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CacheKey, Slot)> + Send {
         self.slots.iter()
     }
 
     /// Keys stored, and bytes held.
     pub(crate) fn usage(&self) -> (u64, u64) {
-        self.slots.usage()
+        (self.slots.len() as u64, self.slots.weight())
     }
 
     fn writer(&self, key: &CacheKey) -> MutexGuard<'_, ()> {

@@ -2,8 +2,6 @@
 
 mod memo;
 mod memory;
-mod shelf;
-mod shelves;
 mod slot;
 mod stored;
 

@@ -1,4 +1,4 @@
-//! What quick_cache would do, with various options: why the Edge's store is not built on it.
+//! What quick_cache does with various options: how the Edge's store has come by its own.
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
