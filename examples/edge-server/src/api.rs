@@ -174,3 +174,48 @@ pub(crate) struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) position: Option<usize>,
 }
+
+/// A distribution, as one of its edges knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, DeriveDeserialize)]
+pub(crate) struct Distribution {
+    /// Up to where this edge has applied the log.
+    pub(crate) applied: Option<String>,
+    pub(crate) edges: Vec<Member>,
+}
+
+/// An edge on the roll of a distribution.
+#[derive(Clone, Debug, PartialEq, Serialize, DeriveDeserialize)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) applied: Option<String>,
+    /// Seconds ago.
+    pub(crate) heard: f64,
+}
+
+/// What became of an invalidation of every edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
+pub(crate) struct DistributionReceipt {
+    pub(crate) id: String,
+    pub(crate) reference: Option<String>,
+    pub(crate) created: String,
+    pub(crate) position: Option<String>,
+    pub(crate) state: State,
+    pub(crate) edges: Vec<EdgeProgress>,
+}
+
+/// How far an edge has got with an invalidation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveDeserialize)]
+pub(crate) struct EdgeProgress {
+    pub(crate) name: String,
+    pub(crate) state: String,
+}
+
+/// Where a viewer should go.
+#[derive(Clone, Debug, PartialEq, Serialize, DeriveDeserialize)]
+pub(crate) struct Nearest {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) at: [f64; 2],
+    pub(crate) kilometres: f64,
+    pub(crate) url: Option<String>,
+}

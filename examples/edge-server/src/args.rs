@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hyper::http::HeaderName;
+use tower_edge::distribution::Coordinates;
 
 use crate::client::Call;
 use crate::forms;
@@ -20,6 +21,8 @@ pub(crate) enum Task {
     Configured(PathBuf),
     /// Say what is wrong with such a file.
     Check(PathBuf),
+    /// Serve a distribution in one process.
+    DemoDistribution(DemoArgs),
     /// Ask or tell a server that is running.
     Call(Call),
 }
@@ -48,8 +51,45 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Serve an origin, a shield and three edges on loopback, with the latency of the world between them
+    DemoDistribution(DemoArgs),
     #[command(flatten)]
     Call(Call),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Where to listen for operators; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) control: SocketAddr,
+}
+
+/// What makes an edge one of a distribution.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct DistributionArgs {
+    /// The Redis through which this edge and others are cleared as one, such as redis://127.0.0.1:6379
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+
+    /// Tells distributions in one Redis apart
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "redis")]
+    pub(crate) namespace: String,
+
+    /// Where this edge is, such as 50.1,8.7: latitude and longitude
+    #[arg(long, value_name = "PLACE", requires = "redis", allow_hyphen_values = true)]
+    pub(crate) at: Option<Coordinates>,
+
+    /// The region it is in, such as eu
+    #[arg(long, requires = "redis")]
+    pub(crate) region: Option<String>,
+
+    /// An edge of the distribution to ask rather than the origin, which is asked when all of them fail; may be repeated
+    #[arg(long = "parent", value_name = "URL", requires = "edge_token_file", requires = "redis")]
+    pub(crate) parents: Vec<String>,
+
+    /// A file with the token that the edges show each other: 32 random bytes or more, in hexadecimal or base64
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    pub(crate) edge_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -117,6 +157,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) control: ControlArgs,
+
+    #[command(flatten)]
+    pub(crate) distribution: DistributionArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -175,6 +218,7 @@ impl Task {
         })?;
         Ok(match (command, config) {
             (Some(Command::Check { file }), _) => Self::Check(file),
+            (Some(Command::DemoDistribution(args)), _) => Self::DemoDistribution(args),
             (Some(Command::Call(call)), _) => Self::Call(call),
             (None, Some(file)) => Self::Configured(file),
             (None, None) => Self::Serve(args),

@@ -20,6 +20,7 @@ use tower::service_fn;
 use crate::args::ControlArgs;
 use crate::config::{self, Config, Limits, Listener, Problem, Report};
 use crate::control;
+use crate::distribution::Membership;
 use crate::serve::{self, Peer};
 use crate::site::{Certificates, Site};
 
@@ -49,7 +50,11 @@ pub(crate) async fn check(file: &Path) -> Result<(), Report> {
 /// What is wrong with the file, or with an address.
 #[tokio::main]
 pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Error>> {
-    let site = Site::new(&config).await.map_err(|problems| report(&file, problems))?;
+    let mut site = Site::new(&config).await.map_err(|problems| report(&file, problems))?;
+    let membership = Membership::configured(site.edge(), &config).await?;
+    if let Some(membership) = &membership {
+        site = site.joined(membership, &config).map_err(|problems| report(&file, problems))?;
+    }
     let mut server = Server {
         limits: config.limits,
         slots: Arc::new(Semaphore::new(config.limits.connections)),
@@ -59,7 +64,14 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
     };
     let site = Arc::clone(&server.site);
     let edge = Arc::new(move || current(&site).edge().clone());
-    let control = control::open(&control_args(&config), edge, config.tariff, server.closing.clone()).await?;
+    let control = control::open(
+        &control_args(&config),
+        membership.clone(),
+        edge,
+        config.tariff,
+        server.closing.clone(),
+    )
+    .await?;
     let mut listeners = Vec::with_capacity(config.listeners.len());
     let mut lines = String::new();
     for listener in &config.listeners {
@@ -87,12 +99,15 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
     }
     let closing = server.closing.clone();
     tasks.push(tokio::spawn(async move { serve::operators(control, &closing).await }));
-    tasks.push(tokio::spawn(reload(hangups, Arc::clone(&server.site), file, config)));
+    tasks.push(tokio::spawn(reload(hangups, Arc::clone(&server.site), membership.clone(), file, config)));
     serve::signal().await;
     for task in &tasks {
         task.abort();
     }
     server.close().await;
+    if let Some(membership) = membership {
+        membership.leave().await;
+    }
     Ok(())
 }
 
@@ -211,15 +226,28 @@ fn hangups() {}
 
 /// Reads the file at each SIGHUP. Requests that are running keep the site they have.
 #[cfg(unix)]
-async fn reload(mut hangups: Hangups, site: Current, file: PathBuf, mut before: Config) {
+async fn reload(
+    mut hangups: Hangups,
+    site: Current,
+    membership: Option<Membership>,
+    file: PathBuf,
+    mut before: Config,
+) {
     while hangups.recv().await.is_some() {
         let outcome = async {
             let config = Config::load(&file)?;
-            let new = current(&site).reconfigured(&config).await;
+            let new = current(&site).reconfigured(&config).await.and_then(|new| match &membership {
+                // The parents are as they were: they are read at the start alone.
+                Some(membership) => new.joined(membership, &before),
+                None => Ok(new),
+            });
             Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, config))
         };
         match outcome.await {
             Ok((new, config)) => {
+                if let Some(membership) = &membership {
+                    membership.follower.reconfigured(new.edge());
+                }
                 *site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 if let Some(fixed) = config.differs_where_fixed(&before) {
                     tracing::warn!("{fixed} changed, and is read at the start alone");
@@ -237,6 +265,6 @@ async fn reload(mut hangups: Hangups, site: Current, file: PathBuf, mut before: 
 }
 
 #[cfg(not(unix))]
-async fn reload((): Hangups, _: Current, _: PathBuf, _: Config) {
+async fn reload((): Hangups, _: Current, _: Option<Membership>, _: PathBuf, _: Config) {
     std::future::pending().await
 }

@@ -12,6 +12,7 @@ mod config;
 mod configured;
 mod control;
 mod demo;
+mod distribution;
 mod forms;
 mod log;
 mod media;
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
             }
             Err(report) => refused(&report),
         },
+        Ok(Task::DemoDistribution(args)) => {
+            log::start(None);
+            ended(demo::distribution::run(args))
+        }
         Ok(Task::Call(call)) => client::run(call),
         Err(exit) => exit,
     }

@@ -9,6 +9,9 @@ use http_body_util::{BodyExt, Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tower::BoxError;
+use tower_edge::origin::{GroupError, upstream};
+
+use crate::site::TooLong;
 
 /// A body from the edge, or a page.
 pub(crate) type Body<B> = Either<B, Full<Bytes>>;
@@ -48,4 +51,22 @@ impl Error for BrokeOff {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()
     }
+}
+
+/// The page for an origin's failure, whatever is wrapped around it.
+pub(crate) fn sorry<B>(error: &BoxError) -> Response<Body<B>> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&**error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<upstream::Error>() {
+            return page(error.status(), error.page());
+        }
+        if error.is::<TooLong>() {
+            return page(StatusCode::URI_TOO_LONG, "The request's target is too long.\n");
+        }
+        if error.downcast_ref::<GroupError>().is_some_and(|error| error.is_head_time()) {
+            return page(StatusCode::GATEWAY_TIMEOUT, "The origin did not answer in time.\n");
+        }
+        cause = error.source();
+    }
+    page(StatusCode::BAD_GATEWAY, "The origin did not answer properly.\n")
 }

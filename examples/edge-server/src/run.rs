@@ -9,13 +9,15 @@ use hyper::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_edge::origin::upstream::{HostField, Protocol, Timeouts, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
+use crate::distribution::Membership;
 use crate::media::Media;
 use crate::single::Single;
+use crate::site::erased;
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -40,9 +42,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .tariff(tariff)
         .build()?;
 
+    let membership = Membership::join(&edge, &args.name, &args.distribution).await?;
     let closing = watch::Sender::new(false);
     let control = control::open(
         &args.control,
+        membership.clone(),
         Arc::new({
             let edge = edge.clone();
             move || edge.clone()
@@ -67,7 +71,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let protocol = if args.origin_http2 { Protocol::Http2 } else { Protocol::Negotiated };
     let timeouts = Timeouts { first_byte: args.first_byte_time, ..Timeouts::default() };
     let upstream = Upstream::builder(origin.as_str())
-        .name(args.name)
+        .name(args.name.as_str())
         .host(host)
         .protocol(protocol)
         .timeouts(timeouts)
@@ -75,19 +79,39 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let origin_side = Single::new(upstream.clone(), &origin, args.compress);
     announce(address, &origin, control_address, is_demo);
 
-    let cache = edge.layer().layer(origin_side);
-    let answers = service_fn(move |request: Request<Incoming>| {
-        // The cache would have it wait for the answer to itself.
+    match membership {
+        None => {
+            let answers = without_loops(upstream, edge.layer().layer(origin_side));
+            serve::serve(listener, answers, control, closing).await;
+        }
+        Some(membership) => {
+            let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
+            let answers = without_loops(upstream, membership.parent(&edge, origin));
+            serve::serve(listener, answers, control, closing).await;
+            membership.leave().await;
+        }
+    }
+    tracing::info!(stats = ?edge.stats(), "stopped");
+    Ok(())
+}
+
+/// Refuses requests that have been here before: the cache would have them wait for the answer to themselves.
+fn without_loops<S, R>(
+    upstream: Upstream,
+    cache: S,
+) -> impl Service<Request<Incoming>, Response = R, Error = BoxError, Future: Send> + Clone + Send + 'static
+where
+    S: Service<Request<Incoming>, Response = R, Future: Send, Error: Into<BoxError>> + Clone + Send + 'static,
+    R: 'static,
+{
+    service_fn(move |request: Request<Incoming>| {
         let looped = upstream.refuse_loop(request.headers());
         let cache = cache.clone();
         async move {
             looped?;
-            cache.oneshot(request).await
+            cache.oneshot(request).await.map_err(Into::into)
         }
-    });
-    serve::serve(listener, answers, control, closing).await;
-    tracing::info!(stats = ?edge.stats(), "stopped");
-    Ok(())
+    })
 }
 
 fn policy(args: &Args) -> CachePolicy {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
@@ -20,13 +21,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_edge::origin::{Viewer, upstream};
+use tower_edge::origin::Viewer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 
 use crate::admit::admit;
 use crate::config::Limits;
-use crate::page::{Body, page};
+use crate::page::{Body, page, sorry};
 use crate::patience::Patience;
 
 /// Open connections of operators; more wait in the listener's queue.
@@ -44,21 +45,47 @@ pub(crate) async fn serve<C, B>(
     control: Option<(TcpListener, Router)>,
     closing: watch::Sender<bool>,
 ) where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error> + Clone + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     C::Future: Send,
+    C::Error: Into<BoxError> + Send,
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    until_signal(vec![viewers(listener, cache, &closing)], control, &closing).await;
+}
+
+/// Answers viewers on one listener, without end.
+pub(crate) fn viewers<C, B>(
+    listener: TcpListener,
+    cache: C,
+    closing: &watch::Sender<bool>,
+) -> BoxFuture<'_, ()>
+where
+    C: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    C::Future: Send,
+    C::Error: Into<BoxError> + Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let limits = Limits::default();
-    let public = service_fn(move |request| answer(cache.clone(), request));
-    let viewers = listen(listener, server(&limits), limits, public, &closing);
-    let operators = operators(control, &closing);
+    let public =
+        service_fn(move |request| -> BoxFuture<'static, _> { Box::pin(answer(cache.clone(), request)) });
+    Box::pin(listen(listener, server(&limits), limits, public, closing))
+}
+
+/// Answers viewers and operators until SIGINT or SIGTERM, then lets running requests end.
+pub(crate) async fn until_signal(
+    viewers: Vec<BoxFuture<'_, ()>>,
+    control: Option<(TcpListener, Router)>,
+    closing: &watch::Sender<bool>,
+) {
+    let operators = operators(control, closing);
     tokio::select! {
-        // Neither ends; when the signal comes, both let go of their listeners.
-        ((), ()) = futures_util::future::join(viewers, operators) => {}
+        // None ends; when the signal comes, all let go of their listeners.
+        _ = futures_util::future::join(futures_util::future::join_all(viewers), operators) => {}
         () = signal() => {}
     }
-    close(&closing, limits.shutdown_time).await;
+    close(closing, Limits::default().shutdown_time).await;
 }
 
 /// Answers operators, where there is a control port.
@@ -228,7 +255,8 @@ pub(crate) async fn connection<IO, S, B>(
 
 async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Response<Body<B>>, Infallible>
 where
-    C: Service<Request<Incoming>, Response = Response<B>, Error = upstream::Error>,
+    C: Service<Request<Incoming>, Response = Response<B>>,
+    C::Error: Into<BoxError>,
 {
     if let Err(refusal) = admit(&mut request, &Scheme::HTTP) {
         return Ok(page(refusal.status(), refusal.reason()));
@@ -236,8 +264,9 @@ where
     Ok(match cache.oneshot(request).await {
         Ok(response) => response.map(Body::Left),
         Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "no answer");
-            page(error.status(), error.page())
+            let error = error.into();
+            tracing::debug!(error = &*error as &dyn std::error::Error, "no answer");
+            sorry(&error)
         }
     })
 }

@@ -5,6 +5,7 @@
 //! crate's manifest describes every key.
 
 mod behaviors;
+mod distribution;
 mod nearest;
 mod origins;
 mod policies;
@@ -19,6 +20,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub(crate) use self::behaviors::{Behavior, Https};
+pub(crate) use self::distribution::Distribution;
 #[cfg(feature = "bucket")]
 pub(crate) use self::origins::Bucket;
 pub(crate) use self::origins::{Group, Kind, Origin};
@@ -42,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) tariff: tower_edge::Tariff,
     pub(crate) control: Option<Control>,
+    pub(crate) distribution: Option<Distribution>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) origins: Vec<Origin>,
     pub(crate) groups: Vec<Group>,
@@ -80,13 +83,14 @@ impl Config {
             let listeners = config.listeners.iter();
             listeners.map(|listener| (listener.address, listener.tls.clone(), listener.http2)).collect()
         };
-        let differs: [(&str, bool); 7] = [
+        let differs: [(&str, bool); 8] = [
             ("name", self.name != before.name),
             ("log", self.log != before.log),
             ("cache", (self.capacity, self.max_fills) != (before.capacity, before.max_fills)),
             ("limits", self.limits != before.limits),
             ("tariff", self.tariff != before.tariff),
             ("control", self.control != before.control),
+            ("distribution", self.distribution != before.distribution),
             ("listener", places(self) != places(before)),
         ];
         differs.into_iter().find_map(|(key, differs)| differs.then_some(key))
@@ -114,6 +118,7 @@ fn read_root(root: Section<'_>) -> Option<Config> {
     let limits = Limits::read(&root.section("limits"));
     let tariff = server::tariff(&root.section("tariff"));
     let control = Control::read(&root.section("control"));
+    let distribution = Distribution::read(&root.section("distribution"), &name);
     let listeners = server::listeners(&root);
     let origins = origins::origins(&root);
     let groups = origins::groups(&root, &origins, &name);
@@ -128,6 +133,7 @@ fn read_root(root: Section<'_>) -> Option<Config> {
         limits,
         tariff,
         control: control?,
+        distribution,
         listeners: listeners?,
         origins,
         groups,

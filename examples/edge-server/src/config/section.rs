@@ -6,6 +6,9 @@ use std::fmt::Display;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use tower_edge::distribution::Coordinates;
+
+use super::distribution::coordinates;
 use super::nearest::nearest;
 use super::report::{Notes, Place};
 
@@ -165,6 +168,26 @@ impl<'a> Section<'a> {
     pub(super) fn numbers(&self, key: &'static str, least: u64, most: u64) -> Option<Vec<u64>> {
         let items = self.items(key, "a list of whole numbers")?;
         Some(items.iter().filter_map(|item| self.ranged(key, item, least, most)).collect())
+    }
+
+    /// A place on Earth, as latitude and longitude.
+    pub(super) fn coordinates(&self, key: &'static str) -> Option<Coordinates> {
+        let items = self.items(key, "latitude and longitude")?;
+        let degrees = |item: &Spanned<DeValue<'_>>| {
+            let float = item.get_ref().as_float().and_then(|float| float.as_str().parse().ok());
+            let integer = || item.get_ref().as_integer()?.as_str().parse().ok();
+            float.or_else(integer).unwrap_or(f64::NAN)
+        };
+        let found = coordinates(&items.iter().map(degrees).collect::<Vec<_>>());
+        found.map_err(|reason| self.problem(self.place, format!("{key}: {reason}"))).ok()
+    }
+
+    /// The same, where there has to be one.
+    pub(super) fn needed_coordinates(&self, key: &'static str) -> Option<Coordinates> {
+        if self.is_there() && !self.table.is_some_and(|table| table.contains_key(key)) {
+            self.problem(self.place, format!("{key} is missing"));
+        }
+        self.coordinates(key)
     }
 
     fn items(&self, key: &'static str, wanted: &str) -> Option<&'a [Spanned<DeValue<'a>>]> {

@@ -20,7 +20,7 @@ use crate::api::{self, InvalidationRequest, Object};
 /// From a request's head to the end of its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// How long a request may wait for an invalidation to complete, in seconds.
-const MAX_WAIT: u64 = 30;
+pub(super) const MAX_WAIT: u64 = 30;
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
 const MAX_REFERENCE: usize = 256;
@@ -30,6 +30,12 @@ const MAX_GROUP: usize = 256;
 pub(super) async fn make(State(control): Shared, request: Request) -> Result<Response, Problem> {
     let asked = read(request).await?;
     let invalidation = invalidation(&asked)?;
+    if control.membership.is_some() {
+        // It would look as if everything were cleared.
+        let detail =
+            "this edge is one of a distribution, where /distribution/invalidations clears every edge";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
     let paths = asked.paths.len() + asked.tags.len() + asked.groups.len() + usize::from(asked.all);
     let wildcards = asked.paths.iter().filter(|path| path.ends_with('*')).count() + usize::from(asked.all);
 
@@ -53,7 +59,7 @@ pub(super) async fn make(State(control): Shared, request: Request) -> Result<Res
     Ok((status, location, Json(document(&receipt))).into_response())
 }
 
-async fn read(request: Request) -> Result<InvalidationRequest, Problem> {
+pub(super) async fn read(request: Request) -> Result<InvalidationRequest, Problem> {
     // What a form on a page can send is refused by its media type.
     let body = timeout(BODY_TIME, Json::<Object<InvalidationRequest>>::from_request(request, &()));
     match body.await {
@@ -74,7 +80,7 @@ fn unreadable(rejection: &JsonRejection) -> Problem {
 }
 
 /// What a request names; the first of it that is wrong is the error.
-fn invalidation(asked: &InvalidationRequest) -> Result<Invalidation, Problem> {
+pub(super) fn invalidation(asked: &InvalidationRequest) -> Result<Invalidation, Problem> {
     let InvalidationRequest { paths, tags, groups, all, host, soft, reference } = asked;
     let host = host.as_deref();
     let on_host = |path: &str| match host {
@@ -190,7 +196,7 @@ fn number(id: &str) -> Option<u64> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wait {
-    wait: Option<u64>,
+    pub(super) wait: Option<u64>,
 }
 
 /// GET /invalidations/{id}
@@ -226,7 +232,7 @@ pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Pro
     })
 }
 
-fn bad_query(reason: &str) -> Problem {
+pub(super) fn bad_query(reason: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("the query: {reason}"))
 }
 

@@ -3,6 +3,7 @@
 //! `openapi.json` describes it and is served. `guard` decides who may ask; `invalidations` clears; `state` tells what there
 //! is; `problem` is every error.
 
+mod distribution;
 mod guard;
 mod invalidations;
 mod problem;
@@ -18,7 +19,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -28,6 +29,7 @@ use tower_edge::{Edge, Tariff};
 
 use self::problem::Problem;
 use crate::args::ControlArgs;
+use crate::distribution::Membership;
 use crate::token::Token;
 
 const BODY_BYTES: usize = 64 * 1024;
@@ -37,6 +39,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// What the control port knows.
 struct Control {
     edge: CurrentEdge,
+    /// If it is one of a distribution.
+    membership: Option<Membership>,
     tariff: Tariff,
     /// Whoever waits for an invalidation ends when the server does.
     closing: watch::Sender<bool>,
@@ -56,13 +60,14 @@ type Shared = axum::extract::State<Arc<Control>>;
 /// What is wrong with the address or the token.
 pub(crate) async fn open(
     args: &ControlArgs,
+    membership: Option<Membership>,
     edge: CurrentEdge,
     tariff: Tariff,
     closing: watch::Sender<bool>,
 ) -> Result<Option<(TcpListener, Router)>, String> {
     let Some((address, token)) = may_open(args)? else { return Ok(None) };
     let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
-    let control = Control { edge, tariff, closing, making: Mutex::new(()) };
+    let control = Control { edge, membership, tariff, closing, making: Mutex::new(()) };
     let expected = token.as_ref().map(Token::expected);
     let description = description(token.is_some());
     let router = Router::new()
@@ -72,6 +77,9 @@ pub(crate) async fn open(
         .route("/usage", get(state::usage))
         .route("/stats", get(state::stats))
         .route("/objects", get(state::objects))
+        .route("/distribution", get(distribution::edges))
+        .route("/distribution/invalidations", post(distribution::invalidate))
+        .route("/nearest", get(distribution::nearest))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is no such resource (see /openapi.json)")
         })

@@ -1,6 +1,7 @@
 //! The bundled demonstration: an origin with one page for each thing an edge does.
 
 mod answers;
+pub(crate) mod distribution;
 mod film;
 
 use std::convert::Infallible;

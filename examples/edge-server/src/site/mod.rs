@@ -17,25 +17,37 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, HOST, HeaderValue, LOCATION};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use hyper::{Request, Response, StatusCode};
-use tower::{BoxError, Layer, ServiceExt};
-use tower_edge::origin::upstream;
+use tower::{Layer, Service};
+use tower_edge::distribution::Parent;
 use tower_edge::{Cache, CachePolicy, Edge};
 
 use self::origins::Origins;
-use self::route::{Routes, ToOrigin, TooLong};
+pub(crate) use self::origins::{Source, Upload, erased};
+pub(crate) use self::route::TooLong;
+use self::route::{Routes, ToOrigin};
 pub(crate) use self::tls::Certificates;
 use crate::admit::admit;
 use crate::config::{Config, Https, Problem};
-use crate::page::{Body, OriginBody, page};
+use crate::distribution::Membership;
+use crate::page::{Body, OriginBody, page, sorry};
 
 pub(crate) type EdgeBody = tower_edge::Body<OriginBody>;
 
 pub(crate) struct Site {
-    cache: Cache<ToOrigin>,
+    edge: Edge,
+    front: Front,
     routes: Routes,
     origins: Origins,
     /// Where viewers have TLS, if the file says it.
     https_port: Option<u16>,
+}
+
+/// What answers.
+#[derive(Clone)]
+enum Front {
+    Alone(Cache<ToOrigin>),
+    /// One of a distribution, before its parents.
+    Member(Parent<Source>),
 }
 
 impl Site {
@@ -59,22 +71,34 @@ impl Site {
         Self::with(edge, config, None).await
     }
 
+    /// This site as one of a distribution.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with its parents.
+    pub(crate) fn joined(self, membership: &Membership, config: &Config) -> Result<Self, Vec<Problem>> {
+        let parents = config.distribution.as_ref().map_or(&[][..], |distribution| &distribution.parents);
+        let behind = membership.before(erased(ToOrigin(self.routes.clone())), &config.name, parents);
+        let behind = behind.map_err(|reason| vec![Problem { place: None, reason }])?;
+        Ok(Self { front: Front::Member(membership.parent(&self.edge, behind)), ..self })
+    }
+
     /// This site under another configuration: the edge keeps what it has, and so do origins that are as they were.
     pub(crate) async fn reconfigured(&self, config: &Config) -> Result<Self, Vec<Problem>> {
         let (behaviors, policy) = rules(config);
-        let edge = self.cache.edge().reconfigured(policy, behaviors).map_err(unplaced)?;
+        let edge = self.edge.reconfigured(policy, behaviors).map_err(unplaced)?;
         Self::with(edge, config, Some(&self.origins)).await
     }
 
     async fn with(edge: Edge, config: &Config, before: Option<&Origins>) -> Result<Self, Vec<Problem>> {
         let origins = Origins::new(config, before).await?;
         let routes = Routes::new(edge.clone(), &config.behaviors, &origins);
-        let cache = edge.layer().layer(ToOrigin(routes.clone()));
-        Ok(Self { cache, routes, origins, https_port: config.https_port })
+        let front = Front::Alone(edge.layer().layer(ToOrigin(routes.clone())));
+        Ok(Self { edge, front, routes, origins, https_port: config.https_port })
     }
 
     pub(crate) fn edge(&self) -> &Edge {
-        self.cache.edge()
+        &self.edge
     }
 
     /// Answers a request that came over a connection of this scheme. A listener with TLS has `https_port`.
@@ -107,7 +131,12 @@ impl Site {
             spell_out(&mut request);
         }
         request.extensions_mut().insert(Arc::clone(route));
-        match self.cache.clone().oneshot(request).await {
+        // Both are always ready.
+        let answer = match &self.front {
+            Front::Alone(cache) => cache.clone().call(request),
+            Front::Member(parent) => parent.clone().call(request),
+        };
+        match answer.await {
             Ok(response) => response.map(Body::Left),
             Err(error) => {
                 tracing::debug!(error = &*error as &dyn Error, "no answer");
@@ -162,22 +191,4 @@ fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body<EdgeBody>> 
         // HTTP/1.0 without a host, `OPTIONS *`.
         _ => page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n"),
     }
-}
-
-/// The page for an origin's failure, whatever is wrapped around it.
-fn sorry(error: &BoxError) -> Response<Body<EdgeBody>> {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&**error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<upstream::Error>() {
-            return page(error.status(), error.page());
-        }
-        if error.is::<TooLong>() {
-            return page(StatusCode::URI_TOO_LONG, "The request's target is too long.\n");
-        }
-        if error.downcast_ref::<tower_edge::origin::GroupError>().is_some_and(|error| error.is_head_time()) {
-            return page(StatusCode::GATEWAY_TIMEOUT, "The origin did not answer in time.\n");
-        }
-        cause = error.source();
-    }
-    page(StatusCode::BAD_GATEWAY, "The origin did not answer properly.\n")
 }

@@ -19,9 +19,9 @@ use crate::config::{Config, Group, Kind, Place, Problem};
 use crate::demo;
 use crate::page::{OriginBody, erased_body};
 
-pub(super) type Upload = RequestBody<Incoming>;
+pub(crate) type Upload = RequestBody<Incoming>;
 /// An origin of any kind, or a group.
-pub(super) type Source = BoxCloneSyncService<Request<Upload>, Response<OriginBody>, BoxError>;
+pub(crate) type Source = BoxCloneSyncService<Request<Upload>, Response<OriginBody>, BoxError>;
 
 /// An origin, and what it was built of.
 struct Built {
@@ -205,7 +205,8 @@ fn problem(place: Place, name: &str, reason: &str) -> Problem {
     Problem { place: Some(place), reason: format!("{name}: {reason}") }
 }
 
-fn erased<S, R>(service: S) -> Source
+/// A service as one of any kind.
+pub(crate) fn erased<S, R>(service: S) -> Source
 where
     S: Service<Request<Upload>, Response = Response<R>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,

@@ -116,7 +116,7 @@ impl Routes {
 
 /// With its prefix, a target is longer than a URI may be.
 #[derive(Debug)]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

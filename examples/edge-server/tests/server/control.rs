@@ -164,6 +164,16 @@ fn the_description_names_every_resource() {
     let paths: Vec<_> = description["paths"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(
         paths,
-        ["/invalidations", "/invalidations/{id}", "/objects", "/openapi.json", "/stats", "/usage"]
+        [
+            "/distribution",
+            "/distribution/invalidations",
+            "/invalidations",
+            "/invalidations/{id}",
+            "/nearest",
+            "/objects",
+            "/openapi.json",
+            "/stats",
+            "/usage",
+        ]
     );
 }

@@ -9,6 +9,7 @@ mod compression;
 mod configured;
 mod control;
 mod demo;
+mod distribution;
 mod flags;
 mod guard;
 #[cfg(unix)]

@@ -1,0 +1,63 @@
+//! The distribution that an edge is one of.
+
+use std::path::PathBuf;
+
+use tower_edge::distribution::Coordinates;
+
+use super::section::Section;
+use super::words;
+use crate::distribution::Place;
+use crate::forms;
+
+/// What makes this edge one of a distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Distribution {
+    pub(crate) redis: String,
+    pub(crate) namespace: String,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) parents: Vec<String>,
+    /// Where its edges are, as far as they are named.
+    pub(crate) places: Vec<Place>,
+    pub(crate) addresses: Option<PathBuf>,
+}
+
+impl Distribution {
+    /// `None` if there is none, or it is wrong. `name` is this edge's.
+    pub(super) fn read(section: &Section<'_>, name: &str) -> Option<Self> {
+        let redis = section.needed("redis", words);
+        let namespace = section.text("namespace", words);
+        let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
+        let parents = section.list("parents", |text| forms::site(text).map(|_| text.to_owned()));
+        let addresses = section.text("addresses", words).map(|file| file.value.into());
+        let own = section.coordinates("at");
+        let region = section.text("region", words).map_or_else(String::new, |region| region.value);
+        let mut places = Vec::from_iter(own.map(|at| Place { name: name.to_owned(), region, at, url: None }));
+        for edge in section.sections("edge") {
+            let (name, at) = (edge.needed("name", forms::name), edge.needed_coordinates("at"));
+            let region = edge.text("region", words).map_or_else(String::new, |region| region.value);
+            let url = edge.text("url", words).map(|url| url.value);
+            let (Some(name), Some(at)) = (name, at) else { continue };
+            if places.iter().any(|place: &Place| place.name == name.value) {
+                edge.problem(name.place, format!("another edge is called {:?}", name.value));
+            }
+            places.push(Place { name: name.value, region, at, url });
+        }
+        // Ties are broken by name.
+        places.sort_by(|one, other| one.name.cmp(&other.name));
+        let parents: Vec<_> = parents.unwrap_or_default().into_iter().map(|parent| parent.value).collect();
+        if !parents.is_empty() && token_file.is_none() {
+            section
+                .problem(section.place, "parents need an edge-token-file, by which they know their children");
+        }
+        let namespace = namespace.map_or_else(|| "default".to_owned(), |namespace| namespace.value);
+        Some(Self { redis: redis?.value, namespace, token_file, parents, places, addresses })
+    }
+}
+
+/// Latitude and longitude.
+pub(super) fn coordinates(numbers: &[f64]) -> Result<Coordinates, String> {
+    match *numbers {
+        [latitude, longitude] => Coordinates::new(latitude, longitude).map_err(|error| error.to_string()),
+        _ => Err("not latitude and longitude, as in [50.1, 8.7]".to_owned()),
+    }
+}

@@ -1,0 +1,187 @@
+//! This server's edge as one of a distribution: [`Membership`].
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tower_edge::Edge;
+use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings};
+use tower_edge::distribution::viewer::AddressTable;
+use tower_edge::distribution::{Coordinates, Nearest, Parent, Parents, TierPolicy, Token};
+use tower_edge::origin::GroupPolicy;
+use tower_edge::origin::upstream::Upstream;
+
+use crate::args::DistributionArgs;
+use crate::config::Config;
+use crate::site::{Source, erased};
+use crate::token;
+
+/// Longer than a log takes that is there. An edge may start without.
+const JOIN_TIME: Duration = Duration::from_secs(5);
+/// An edge that has not reported for so long is not sent viewers.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// An edge location, as viewers are routed to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) at: Coordinates,
+    pub(crate) url: Option<String>,
+}
+
+/// An edge that is cleared with others.
+#[derive(Clone)]
+pub(crate) struct Membership {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) invalidator: BusInvalidator,
+    pub(crate) places: Arc<[Place]>,
+    addresses: Option<Arc<AddressTable>>,
+    token: Option<Token>,
+}
+
+impl Membership {
+    /// Has an edge follow a log.
+    ///
+    /// # Errors
+    ///
+    /// What cannot work.
+    pub(crate) async fn new(
+        edge: &Edge,
+        name: &str,
+        bus: Arc<dyn Bus>,
+        places: Vec<Place>,
+        token: Option<Token>,
+    ) -> Result<Self, String> {
+        let follower = Follower::start(edge, Arc::clone(&bus), FollowerSettings::default());
+        let follower = Arc::new(follower.map_err(|error| error.to_string())?);
+        if timeout(JOIN_TIME, follower.joined()).await.is_err() {
+            match follower.trouble() {
+                Some(error) => tracing::warn!("not in the distribution yet: {error}"),
+                None => tracing::warn!("not in the distribution yet"),
+            }
+        }
+        let invalidator = BusInvalidator::new(Arc::clone(&bus), name);
+        Ok(Self { bus, follower, invalidator, places: places.into(), addresses: None, token })
+    }
+
+    /// As flags say it; nothing if they don't.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub(crate) async fn join(
+        edge: &Edge,
+        name: &str,
+        args: &DistributionArgs,
+    ) -> Result<Option<Self>, String> {
+        let Some(url) = &args.redis else { return Ok(None) };
+        let bus = redis(url, &args.namespace)?;
+        let token = shown(args.edge_token_file.as_deref())?;
+        let place = args.at.map(|at| Place {
+            name: name.to_owned(),
+            region: args.region.clone().unwrap_or_default(),
+            at,
+            url: None,
+        });
+        Self::new(edge, name, bus, Vec::from_iter(place), token).await.map(Some)
+    }
+
+    /// As a file says it; nothing if it doesn't.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) async fn configured(edge: &Edge, config: &Config) -> Result<Option<Self>, String> {
+        let Some(distribution) = &config.distribution else { return Ok(None) };
+        let bus = redis(&distribution.redis, &distribution.namespace)?;
+        let token = shown(distribution.token_file.as_deref())?;
+        let read = |file: &PathBuf| {
+            let text =
+                std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            text.parse::<AddressTable>().map_err(|error| format!("{}: {error}", file.display()))
+        };
+        let addresses = distribution.addresses.as_ref().map(read).transpose()?;
+        let membership = Self::new(edge, &config.name, bus, distribution.places.clone(), token).await?;
+        Ok(Some(Self { addresses: addresses.map(Arc::new), ..membership }))
+    }
+
+    /// What is behind the edge: its parents, and `origin` where all of them fail.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a parent.
+    pub(crate) fn before(&self, origin: Source, name: &str, parents: &[String]) -> Result<Source, String> {
+        if parents.is_empty() {
+            return Ok(origin);
+        }
+        let token = self.token.clone().ok_or("parents need a token that shows that an edge asks them")?;
+        let mut service = Parents::new(Arc::clone(&self.follower), token).otherwise("origin", origin);
+        for parent in parents {
+            let upstream = Upstream::builder(parent.as_str()).name(name).build();
+            service = service.parent(parent.as_str(), upstream.map_err(|error| error.to_string())?);
+        }
+        service.build(GroupPolicy::default()).map(erased).map_err(|error| error.to_string())
+    }
+
+    /// The edge in front of `origin`, for viewers and for other edges.
+    pub(crate) fn parent(&self, edge: &Edge, origin: Source) -> Parent<Source> {
+        let mut policy = TierPolicy::default();
+        policy.token.clone_from(&self.token);
+        Parent::new(edge, origin, Arc::clone(&self.follower), policy)
+    }
+
+    /// Where an address is.
+    pub(crate) fn locate(&self, address: IpAddr) -> Option<Coordinates> {
+        self.addresses.as_ref()?.find(address)
+    }
+
+    /// The edge for viewers at a place: of those that live, or of all if nobody knows.
+    pub(crate) async fn nearest(&self, viewer: Coordinates) -> Option<Place> {
+        let roll = self.bus.roll().await;
+        let lives = |place: &&Place| {
+            roll.as_ref().is_ok_and(|roll| {
+                let mut members = roll.members.iter();
+                members.any(|(report, heard)| {
+                    report.name == place.name && report.applied.is_some() && *heard <= SILENCE
+                })
+            })
+        };
+        let of = |places: Vec<&Place>| {
+            let at = places.into_iter().map(|place| (place.at, place));
+            at.collect::<Nearest<_>>().find(viewer).map(|place| Place::clone(place))
+        };
+        of(self.places.iter().filter(lives).collect()).or_else(|| of(self.places.iter().collect()))
+    }
+
+    /// Takes the edge off the roll, so that receipts no longer wait for it.
+    pub(crate) async fn leave(&self) {
+        // If the log is away, receipts wait until the edge counts as silent.
+        let _ = timeout(Duration::from_secs(1), self.bus.leave(self.follower.id())).await;
+    }
+}
+
+/// What edges show each other.
+fn shown(file: Option<&Path>) -> Result<Option<Token>, String> {
+    let Some(file) = file else { return Ok(None) };
+    let token = token::Token::find(Some(file)).map_err(|error| format!("edge-token-file: {error}"))?;
+    token.map(|token| Token::new(token.as_str())).transpose().map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "redis")]
+fn redis(url: &str, namespace: &str) -> Result<Arc<dyn Bus>, String> {
+    use tower_edge::distribution::bus::{Redis, RedisSettings};
+
+    let mut settings = RedisSettings::default();
+    namespace.clone_into(&mut settings.namespace);
+    let redis = Redis::new(url, settings).map_err(|error| format!("--redis {error}"))?;
+    Ok(Arc::new(redis))
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &str, _: &str) -> Result<Arc<dyn Bus>, String> {
+    Err("--redis needs the feature redis of edge-server".into())
+}

@@ -1,0 +1,217 @@
+//! Several edges as one distribution.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Edge, TemporaryFile, command, origin};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The demonstration, which ends with this value.
+struct Demo {
+    process: Child,
+    addresses: HashMap<String, SocketAddr>,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let mut process = command(&["demo-distribution"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let addresses = lines
+            .map(Result::unwrap)
+            .take_while(|line| !line.is_empty())
+            .map(|line| {
+                let mut words = line.split_whitespace();
+                let (name, url) = (words.next().unwrap(), words.next().unwrap());
+                (name.to_owned(), url.strip_prefix("http://").unwrap().parse().unwrap())
+            })
+            .collect();
+        Self { process, addresses }
+    }
+
+    /// What came for `host`, in lower case.
+    fn get(&self, edge: &str, path: &str) -> String {
+        exchange(self.addresses[edge], &format!("GET {path} HTTP/1.1\r\nHost: site.example\r\n"), "")
+            .to_lowercase()
+    }
+
+    fn control(&self, what: &str, body: &str) -> (u16, Value) {
+        let control = self.addresses["control"];
+        let head = format!("{what} HTTP/1.1\r\nHost: {control}\r\nContent-Type: application/json\r\n");
+        let answer = exchange(control, &head, body);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn exchange(address: SocketAddr, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    write!(stream, "{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn the_demonstration_shows_every_hop_and_clears_everywhere() {
+    let demo = Demo::start();
+    let hops = |answer: &str| {
+        let lines = answer.lines().filter_map(|line| line.strip_prefix("cache-status: "));
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    let miss = "shield; fwd=uri-miss; stored, fra-1; fwd=uri-miss; stored";
+    assert_eq!(hops(&demo.get("fra-1", "/picture.svg")), miss);
+    let second = hops(&demo.get("nyc-1", "/picture.svg"));
+    assert!(
+        second.starts_with("shield; hit; ttl=315") && second.ends_with(", nyc-1; fwd=uri-miss; stored"),
+        "{second}"
+    );
+    assert!(hops(&demo.get("nyc-1", "/picture.svg")).contains(", nyc-1; hit; "));
+    let (status, receipt) =
+        demo.control("POST /distribution/invalidations?wait=20", r#"{"paths":["/picture.svg"]}"#);
+    assert_eq!((status, receipt["state"].as_str()), (201, Some("completed")), "{receipt}");
+    let names: Vec<_> =
+        receipt["edges"].as_array().unwrap().iter().map(|edge| edge["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["fra-1", "nrt-1", "nyc-1", "shield"]);
+    assert_eq!(hops(&demo.get("fra-1", "/picture.svg")), miss);
+}
+
+#[test]
+fn the_control_port_says_which_edge_is_nearest() {
+    let demo = Demo::start();
+    for (query, name) in
+        [("lat=48.85&lon=2.35", "fra-1"), ("lat=-33&lon=151.2", "nrt-1"), ("lat=19.4&lon=-99.1", "nyc-1")]
+    {
+        let (status, nearest) = demo.control(&format!("GET /nearest?{query}"), "");
+        assert_eq!((status, nearest["name"].as_str()), (200, Some(name)), "{nearest}");
+        let url = format!("http://{}", demo.addresses[name]);
+        assert_eq!(nearest["url"].as_str(), Some(url.as_str()));
+    }
+    for (query, status) in [
+        ("", 400),
+        ("lat=1", 400),
+        ("lat=1&lon=2&ip=192.0.2.1", 400),
+        ("lat=91&lon=0", 400),
+        ("lat=x&lon=0", 400),
+        ("place=x", 400),
+        // It has no table of addresses.
+        ("ip=192.0.2.1", 404),
+    ] {
+        let (answered, problem) = demo.control(&format!("GET /nearest?{query}"), "");
+        assert_eq!(answered, status, "{query}: {problem}");
+    }
+    let (status, problem) = demo.control("POST /invalidations", r#"{"all":true}"#);
+    assert_eq!(status, 409, "one edge of several is not cleared by itself: {problem}");
+    let (status, members) = demo.control("GET /distribution", "");
+    assert_eq!((status, members["edges"].as_array().unwrap().len()), (200, 4), "{members}");
+}
+
+#[test]
+fn an_edge_by_itself_is_in_no_distribution() {
+    let edge = Edge::controlled(origin(|_, _| {}), &[]);
+    for what in ["GET /distribution", "GET /nearest?lat=1&lon=2"] {
+        assert_eq!(edge.ask(what, "", "").status, 404, "{what}");
+    }
+    assert_eq!(edge.tell("POST /distribution/invalidations", r#"{"all":true}"#).status, 404);
+}
+
+/// A Redis of its own, which ends with this value.
+struct Redis {
+    process: Child,
+    url: String,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(started.elapsed() < PATIENCE, "it does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, url: format!("redis://127.0.0.1:{port}") }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn processes_join_one_distribution_by_flags() {
+    let redis = Redis::start();
+    let token = TemporaryFile::new(&"5e".repeat(32));
+    let site = fresh_site();
+    let member = |name: &str, more: &[&str]| {
+        let flags = ["--redis", &redis.url, "--edge-token-file", token.path(), "--name", name];
+        Edge::controlled(site, &[&flags[..], more].concat())
+    };
+    let shield = member("shield", &["--at", "53.4,-6.3"]);
+    let parent = format!("http://{}", shield.address);
+    let child = member("fra-1", &["--at", "50.1,8.7", "--parent", &parent]);
+    let answer = child.get("/x", "").to_lowercase();
+    let miss = "cache-status: shield; fwd=uri-miss; stored, fra-1; fwd=uri-miss; stored\r\n";
+    assert!(answer.contains(miss), "{answer}");
+    assert!(child.get("/x", "").to_lowercase().contains(", fra-1; hit;"));
+    // From either.
+    let receipt = shield.tell("POST /distribution/invalidations?wait=20", r#"{"paths":["/x"]}"#);
+    assert_eq!(receipt.status, 201, "{receipt:?}");
+    assert_eq!(receipt.body["state"], "completed", "{receipt:?}");
+    assert_eq!(receipt.body["edges"].as_array().unwrap().len(), 2, "{receipt:?}");
+    assert!(child.get("/x", "").to_lowercase().contains(miss));
+    assert_eq!(child.ask("GET /nearest?lat=1&lon=1", "", "").body["name"], "fra-1");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn parents_that_ask_each_other_notice_and_ask_the_origin() {
+    let redis = Redis::start();
+    let token = TemporaryFile::new(&"5e".repeat(32));
+    let site = format!("http://{}", fresh_site());
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let addresses = [free(), free()];
+    let member = |name: &str, at: usize| {
+        let parent = format!("http://{}", addresses[1 - at]);
+        let flags = ["--redis", &redis.url, "--edge-token-file", token.path(), "--name", name];
+        let more = ["--listen", &addresses[at], "--parent", &parent, "--origin", &site];
+        Edge::spawn(&mut command(&[flags, more].concat()))
+    };
+    let (one, _other) = (member("fra-1", 0), member("nyc-1", 1));
+    let started = Instant::now();
+    let answer = one.get("/x", "").to_lowercase();
+    assert!(answer.starts_with("http/1.1 200") && answer.ends_with("ok"), "{answer}");
+    assert!(answer.contains(", fra-1; fwd=uri-miss; stored\r\n"), "{answer}");
+    // What came back asked for what this edge was fetching already, and waited for that no longer than any request does.
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+}
+
+/// A site whose answers may be kept.
+fn fresh_site() -> SocketAddr {
+    origin(|_, mut stream| {
+        let answer = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
