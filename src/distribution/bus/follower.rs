@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::backoff::Backoff;
 use super::step::{Left, Reset, Step, step};
 use super::{Bus, BusError, BusReader, Position, Read, Report};
 use crate::contact::WithoutContact;
@@ -420,29 +421,6 @@ impl Inner {
 
     fn in_trouble(&self, error: BusError) {
         *self.trouble.lock() = Some(error);
-    }
-}
-
-/// Longer waits from failure to failure.
-struct Backoff {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    fn new(settings: &FollowerSettings) -> Self {
-        let longest = settings.heartbeat.max(settings.retry);
-        Self { first: settings.retry, longest, next: settings.retry }
-    }
-
-    async fn wait(&mut self) {
-        sleep(self.next).await;
-        self.next = self.next.saturating_mul(2).min(self.longest);
-    }
-
-    fn reset(&mut self) {
-        self.next = self.first;
     }
 }
 

@@ -44,6 +44,7 @@
 //! An edge that cannot reach the log cannot know what was cleared. What it then does is the operator's choice:
 //! [`WithoutContact`].
 
+mod backoff;
 mod error;
 mod follower;
 mod invalidator;
