@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Who sent a request, and how: an extension that a server puts into each request, and that travels past the cache to
-/// the origin. [`Upstream`](super::Upstream) tells the origin by `Forwarded` and `X-Forwarded-*`.
+/// the origin. `Upstream` tells the origin by `Forwarded` and `X-Forwarded-*`.
 ///
 /// The address is no part of any cache key. The scheme is, and the key takes it from the URI, or else from
 /// [`EdgeBuilder::https`](crate::EdgeBuilder::https): a server that speaks both puts it into the URI.

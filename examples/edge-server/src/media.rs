@@ -31,7 +31,11 @@ impl Media {
     /// A policy with what concerns every kind of file.
     pub(crate) fn policy(self, policy: CachePolicy) -> CachePolicy {
         let manifests = |segments| Arc::new(Manifests::new(segments)) as Arc<dyn Prefetch>;
-        CachePolicy { prefetch: self.prefetch.map(manifests), slices: self.slice.map(Slices::of), ..policy }
+        CachePolicy {
+            prefetch: self.prefetch.map(manifests).or(policy.prefetch),
+            slices: self.slice.map(Slices::of).or(policy.slices),
+            ..policy
+        }
     }
 
     /// What the preset makes of a policy for some paths. It goes before the policy itself.
