@@ -13,6 +13,7 @@ use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::timeout;
+use tower_edge::InvalidationState;
 use tower_edge::distribution::Coordinates;
 use tower_edge::distribution::bus::{BusError, BusInvalidateError, BusReceipt, EdgeProgress, EdgeState};
 
@@ -113,7 +114,12 @@ async fn document(control: &Control, receipt: &BusReceipt, wait: u64) -> api::Di
     let (state, edges) = match completed {
         Some(Ok(edges)) => (api::State::Completed, Ok(edges)),
         Some(Err(error)) => (api::State::InProgress, Err(error)),
-        None => (api::State::InProgress, receipt.edges().await),
+        // It may be completed all the same, where nobody was to wait for it.
+        None => match receipt.state().await {
+            Ok((InvalidationState::Completed, edges)) => (api::State::Completed, Ok(edges)),
+            Ok((InvalidationState::InProgress, edges)) => (api::State::InProgress, Ok(edges)),
+            Err(error) => (api::State::InProgress, Err(error)),
+        },
     };
     api::DistributionReceipt {
         id: receipt.id(),
