@@ -73,6 +73,8 @@
 //! |---|---|
 //! | `upstream` | `origin::Upstream`: an HTTP site as the origin, by hyper and rustls |
 //! | `object-store` | `origin::ObjectStore`: a bucket, a folder or memory as the origin, by `object_store` |
+//! | `maxmind` | `distribution::viewer::MaxMind`: where viewers are, by a MaxMind database |
+//! | `redis` | `distribution::bus::Redis`: the log of invalidations that edges on several machines share |
 //!
 //! `faults` leaves out checks, for this crate's own tests, and comes with no promise of any kind.
 

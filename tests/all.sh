@@ -55,12 +55,17 @@ install_missing() {
     while read -r command package; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || packages+=("$package")
     done <<'NEEDED'
+caddy caddy
 cc gcc
+chromium chromium
 curl curl
+ffmpeg ffmpeg
 nginx nginx
 node nodejs
 npm npm
 python3 python3
+redis-server redis-server
+valgrind valgrind
 NEEDED
     # On Debian, Python comes without the installer that its virtual environments need.
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
@@ -115,10 +120,19 @@ step "the concurrent core in many orders" \
     within_limit env RUSTFLAGS="--cfg shuttle" cargo test --release --locked --lib --target-dir "$target/shuttle" race::
 step "the rules against the RFCs, a million cases a property" \
     within_limit env TOWER_EDGE_CASES=1000000 cargo test --release --locked --test oracle
-step "edge server in front of nginx, and a PUT of a gigabyte" \
-    within_limit cargo test --release --locked -p edge-server --test nginx --test writes -- --ignored
+step "slices against a server with the whole object, a hundred thousand cases" \
+    within_limit env TOWER_EDGE_CASES=100000 cargo test --release --locked --test slices
+step "edge server in front of nginx and Caddy, and a PUT of a gigabyte" \
+    within_limit cargo test --release --locked -p edge-server --test nginx --test caddy --test writes -- --ignored
+step "video: played, live, in a browser, in slices" \
+    within_limit cargo test --release --locked -p edge-server --test media -- --ignored --nocapture --test-threads=1
+step "a log in Redis that is paused, killed, emptied and cut off" \
+    within_limit cargo test --locked --all-features --test redis -- --ignored --test-threads=2
+step "edge servers in one distribution, and what can go wrong with it" \
+    within_limit cargo test --release --locked -p edge-server --test distribution --test server -- --ignored --nocapture
 step "an object store as the origin, before s3s-fs and moto" \
     within_limit cargo test --locked -p s3-example --test wire -- --include-ignored
+step "instructions of a hit" within_limit cargo bench --locked --bench instructions
 step "conformance" conformance
 step "the control port against its description" within_limit tests/control/schemathesis.sh
 

@@ -66,12 +66,15 @@ impl<T> Nearest<T> {
     }
 }
 
-/// How far each place of a block is, squared.
+/// How far each place of a block is, squared. Inlined, so that a block stays in registers.
+#[inline(always)]
 fn squares([xs, ys, zs]: &Block, [x, y, z]: [f64; 3]) -> [f64; LANES] {
-    std::array::from_fn(|lane| {
+    let mut squares = [0.0; LANES];
+    for (lane, square) in squares.iter_mut().enumerate() {
         let (x, y, z) = (xs[lane] - x, ys[lane] - y, zs[lane] - z);
-        x * x + y * y + z * z
-    })
+        *square = x * x + y * y + z * z;
+    }
+    squares
 }
 
 impl<T> Default for Nearest<T> {

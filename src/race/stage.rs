@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use super::origin::{Origin, TAG};
 use crate::clock::ManualClock;
+use crate::contact::Trust;
 use crate::edge::{Edge, EdgeInner, State};
 use crate::fill::{Answer, Exchange, Lead, Participant, Recorder, Turn, Wish};
 use crate::invalidation::sweep::{self, Seen};
@@ -181,7 +182,7 @@ impl Stage {
             control: &RequestCacheControl::default(),
             policy: &self.0.policy,
         };
-        match self.edge().look(query, Duration::ZERO) {
+        match self.edge().look(query, Duration::ZERO, Trust::Full) {
             Look::Answer { stored, use_ } => Some((stored, use_)),
             Look::Ask(_) | Look::Unsatisfiable => None,
         }

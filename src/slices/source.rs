@@ -24,6 +24,8 @@ struct Reading {
     here: Option<(u64, Piece)>,
     /// The slice that is waited for.
     coming: Option<(u64, Coming)>,
+    /// It was asked for when it was needed, and not ahead.
+    is_needed: bool,
     ahead: VecDeque<(u64, Ahead)>,
     /// Which slice was got last, and how often it may be got once more.
     resumes: (u64, u8),
@@ -42,6 +44,7 @@ impl Sliced {
             slicing: Arc::new(slicing),
             here: None,
             coming: None,
+            is_needed: true,
             ahead: VecDeque::new(),
             resumes: (0, RESUMES),
         }))
@@ -121,25 +124,46 @@ impl Reading {
             self.ahead.pop_front();
         }
         if self.coming.as_ref().is_none_or(|(coming, _)| *coming != index) {
-            match self.ahead.pop_front() {
+            let coming = match self.ahead.pop_front() {
                 Some((ahead, Ahead::Come(Ok(piece)))) if ahead == index => return self.arrive(index, piece),
                 Some((ahead, Ahead::Come(Err(Missed::Changed)))) if ahead == index => {
                     return Poll::Ready(Err(Missed::Changed));
                 }
-                Some(other) if other.0 != index => self.ahead.push_front(other),
-                // If it is still to come, it is needed by now.
-                _ => {}
-            }
-            let coming: Coming = Box::pin(Arc::clone(&self.slicing).fetch(index, true));
+                // It has its seat: a slice that nobody holds may be evicted before it is asked for again.
+                Some((ahead, Ahead::Coming(coming))) if ahead == index => {
+                    self.is_needed = false;
+                    coming
+                }
+                Some((ahead, _)) if ahead == index => self.fetch(index),
+                other => {
+                    if let Some(other) = other {
+                        self.ahead.push_front(other);
+                    }
+                    self.fetch(index)
+                }
+            };
             self.coming = Some((index, coming));
         }
         let Some((_, coming)) = &mut self.coming else { return Poll::Ready(Err(Missed::Failed)) };
-        let come = ready!(coming.as_mut().poll(cx));
+        let mut come = ready!(coming.as_mut().poll(cx));
+        if !std::mem::replace(&mut self.is_needed, true) && matches!(come, Err(Missed::Failed | Missed::Busy))
+        {
+            // What was fetched ahead of need had less right to a fill, and less patience.
+            let mut coming = self.fetch(index);
+            let polled = coming.as_mut().poll(cx);
+            self.coming = Some((index, coming));
+            come = ready!(polled);
+        }
         self.coming = None;
         match come {
             Ok(piece) => self.arrive(index, piece),
             Err(missed) => Poll::Ready(Err(missed)),
         }
+    }
+
+    fn fetch(&mut self, index: u64) -> Coming {
+        self.is_needed = true;
+        Box::pin(Arc::clone(&self.slicing).fetch(index, true))
     }
 
     fn arrive(&mut self, index: u64, piece: Piece) -> Poll<Result<(), Missed>> {

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use tower_edge::Invalidation;
+use tower::{Layer, Service};
 use tower_edge::distribution::bus::{
     Bus, BusError, BusFuture, BusInvalidateError, BusInvalidator, BusReader, EdgeState, Follower,
     FollowerSettings, Incarnation, Local, Position, Read, Record, Report, Reset, Roll, WithoutContact,
 };
+use tower_edge::{Cache, CachePolicy, Invalidation, KeyPolicy, Select};
 
 use crate::support::{Origin, OriginDown, World, feed, get, read, request, response, streamed};
 
@@ -376,4 +377,23 @@ async fn what_waits_for_the_log_is_in_force_here_and_goes_out_in_order() {
     timeout(AFTER * 4, third.completed()).await.unwrap().unwrap();
     let numbers = [first, second, third].map(|receipt| receipt.position().unwrap().number);
     assert_eq!((numbers, invalidator.queued()), ([1, 2, 3], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cleared_is_found_by_the_rules_of_a_reconfigured_edge() {
+    let edge = Followed::new(Origin::numbered(FRESH), WithoutContact::Serve).await;
+    let key = KeyPolicy { query: Select::None, ..KeyPolicy::default() };
+    let policy = CachePolicy { key, ..CachePolicy::default() };
+    let reconfigured = edge.world.edge.reconfigured(policy, []).unwrap();
+    let mut cache = reconfigured.layer().layer(edge.world.origin.clone());
+    let is_hit = async |cache: &mut Cache<Origin>| {
+        read(cache.call(get("/?a=b")).await.unwrap()).await.unwrap().is_hit()
+    };
+    assert!(!is_hit(&mut cache).await && is_hit(&mut cache).await);
+    assert!(edge.follower.reconfigured(&reconfigured));
+    assert!(!edge.follower.reconfigured(&World::new(Origin::numbered(FRESH)).edge), "another edge");
+    let invalidation = Invalidation::paths(["/?c=d"]).unwrap();
+    let receipt = edge.invalidator().invalidate(invalidation).await.unwrap();
+    timeout(AFTER, receipt.applied()).await.unwrap().unwrap();
+    assert!(!is_hit(&mut cache).await, "whatever the query, it is one object");
 }

@@ -1,6 +1,7 @@
 //! What is fetched ahead of viewers: the right things, few of them, and at nobody's cost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -126,12 +127,13 @@ async fn credentials_lead_to_nothing() {
     assert_eq!(world.origin.asked(), 1);
 }
 
-/// Wants a lot.
-#[derive(Debug)]
-struct Greedy;
+/// Wants a lot, and counts how often it is asked.
+#[derive(Clone, Debug, Default)]
+struct Greedy(Arc<AtomicUsize>);
 
 impl Prefetch for Greedy {
     fn after(&self, served: &Served<'_>) -> Vec<Uri> {
+        self.0.fetch_add(1, Ordering::Relaxed);
         assert_eq!(served.length(), served.body().len() as u64);
         assert_eq!(served.headers()["content-type"], "text/plain");
         (0..1_000).map(|number| format!("{}/{number}", served.uri()).parse().unwrap()).collect()
@@ -144,7 +146,8 @@ async fn a_hook_of_ones_own_is_asked_once_a_response_and_bounded() {
         sleep(Duration::from_secs(1)).await;
         Ok(response(200, &[("cache-control", "max-age=60"), ("content-type", "text/plain")], seen.uri))
     });
-    let policy = CachePolicy { prefetch: Some(Arc::new(Greedy)), ..CachePolicy::default() };
+    let greedy = Greedy::default();
+    let policy = CachePolicy { prefetch: Some(Arc::new(greedy.clone())), ..CachePolicy::default() };
     let world = World::with_policy(origin, policy);
     for path in ["/a", "/b", "/c", "/d", "/e", "/f"] {
         drop(read(world.send(get(path)).await.unwrap()).await);
@@ -153,6 +156,7 @@ async fn a_hook_of_ones_own_is_asked_once_a_response_and_bounded() {
     }
     let ahead = world.origin.seen().iter().filter(|seen| seen.uri.matches('/').count() == 2).count();
     assert_eq!(ahead, 6 * 16);
+    assert_eq!(greedy.0.load(Ordering::Relaxed), 6);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(world.origin.asked(), 6 + 6 * 16, "what was fetched ahead leads to nothing");
 }
@@ -165,7 +169,7 @@ async fn no_more_than_sixty_four_are_fetched_ahead_at_a_time() {
         }
         Ok(response(200, &[("cache-control", "max-age=600"), ("content-type", "text/plain")], seen.uri))
     });
-    let policy = CachePolicy { prefetch: Some(Arc::new(Greedy)), ..CachePolicy::default() };
+    let policy = CachePolicy { prefetch: Some(Arc::new(Greedy::default())), ..CachePolicy::default() };
     let world = World::with_policy(origin, policy);
     for page in 0..10 {
         world.get(&format!("/{page}")).await;

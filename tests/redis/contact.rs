@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use tokio::time::sleep;
-use tower_edge::distribution::bus::WithoutContact;
+use tower_edge::distribution::bus::{BusError, WithoutContact};
 
 use crate::server::{Keeps, Server};
 use crate::site::{AFTER, Got, Site, eventually};
@@ -63,4 +63,24 @@ async fn an_edge_that_was_away_is_trusted_when_it_has_replayed_and_no_sooner() {
         assert_eq!(site.members[1].resets(), 1);
         eventually("trusted", || site.members.iter().all(|member| member.follower.is_trusted())).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn a_primary_that_another_takes_the_place_of_is_not_followed() {
+    let server = Server::start(Keeps::Nothing);
+    let site = Site::new(&server, 1, WithoutContact::Revalidate { after: AFTER }).await;
+    let [member] = &site.members[..] else { unreachable!() };
+    site.change().await;
+    site.warm().await;
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    eventually("without contact", || !member.follower.is_trusted()).await;
+    assert!(!member.get("/").await.hit);
+    let refused =
+        || matches!(member.follower.trouble(), Some(BusError::Unfit { setting, .. }) if setting == "role");
+    eventually("refused by its role", refused).await;
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    eventually("trusted again", || member.follower.is_trusted()).await;
+    assert!(member.get("/").await.hit);
+    site.change().await;
 }

@@ -44,7 +44,7 @@ impl Peer {
         let template = request();
         let turn = move |runtime: &Runtime| {
             // Making the requests is nobody's business.
-            let requests = vec![(); TURN].into_iter().map(|()| copy(&template)).collect::<Vec<_>>();
+            let requests: Vec<_> = (0..TURN).map(|_| copy(&template)).collect();
             runtime.block_on(async {
                 let start = Instant::now();
                 for request in requests {
@@ -78,7 +78,7 @@ impl Peer {
                 return Ok(());
             }
             // Lets tasks run that store something.
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+            runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
         }
         Err(format!("{} does not answer from its cache", self.name).into())
     }

@@ -1,8 +1,8 @@
 //! What everyone answers with, what everyone is asked, and what asks.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A service whose answer lies ready: ten fields and a shared body. It counts how often it is called.
+/// A service whose answer lies ready: ten fields and a shared body. It counts how often it answers.
 #[derive(Clone)]
 pub(crate) struct Site {
     headers: HeaderMap,
@@ -45,17 +45,31 @@ impl Site {
 impl<B> Service<Request<B>> for Site {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(Full::new(self.body.clone()));
         *response.headers_mut() = self.headers.clone();
-        ready(Ok(response))
+        Answer { response: Some(response), calls: Arc::clone(&self.calls) }
+    }
+}
+
+/// Counts when it is waited for: axum-response-cache calls its service before it looks, and then drops what it got.
+pub(crate) struct Answer {
+    response: Option<Response<Full<Bytes>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(self.response.take().expect("a future is not polled after its end")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What quick_cache, on which the Edge's store is, would do with other options: how those of the store were chosen.
+//! What quick_cache does with various options: how the Edge's store has come by its own.
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};

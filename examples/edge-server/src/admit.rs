@@ -86,13 +86,14 @@ fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal>
         None => None,
     };
     let mut lines = request.headers().get_all(HOST).iter();
-    let host = match (lines.next(), lines.next()) {
+    let line = match (lines.next(), lines.next()) {
         (Some(_), Some(_)) => return Err(Refusal::TwoHosts),
-        (Some(line), None) => {
-            let authority = Authority::try_from(line.as_bytes()).map_err(|_| Refusal::BadHost)?;
-            Some(HostAndPort::of(&authority, default_port)?)
-        }
+        (Some(line), None) => Some(Authority::try_from(line.as_bytes()).map_err(|_| Refusal::BadHost)?),
         (None, _) => None,
+    };
+    let host = match &line {
+        Some(authority) => Some(HostAndPort::of(authority, default_port)?),
+        None => None,
     };
     match (target, host) {
         (Some(target), Some(host)) if target != host => Err(Refusal::Contradiction),
@@ -104,14 +105,19 @@ fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal>
 }
 
 /// What two spellings of an authority must share to mean the same (RFC 9110 §4.2.3).
-#[derive(PartialEq, Eq)]
-struct HostAndPort {
-    host: String,
+struct HostAndPort<'a> {
+    host: &'a str,
     port: u16,
 }
 
-impl HostAndPort {
-    fn of(authority: &Authority, default_port: u16) -> Result<Self, Refusal> {
+impl PartialEq for HostAndPort<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.port == other.port && self.host.eq_ignore_ascii_case(other.host)
+    }
+}
+
+impl<'a> HostAndPort<'a> {
+    fn of(authority: &'a Authority, default_port: u16) -> Result<Self, Refusal> {
         let host = authority.host();
         // A user name in front of the host leaves more than a port behind it.
         let port = match authority.as_str().strip_prefix(host) {
@@ -127,7 +133,7 @@ impl HostAndPort {
         if host.is_empty() {
             return Err(Refusal::BadHost);
         }
-        Ok(Self { host: host.to_ascii_lowercase(), port })
+        Ok(Self { host, port })
     }
 }
 

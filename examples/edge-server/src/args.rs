@@ -157,6 +157,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SEGMENTS", value_parser = clap::value_parser!(u64).range(1..=MOST_AHEAD))]
     pub(crate) prefetch: Option<u64>,
 
+    /// Large objects are fetched and kept in slices of this size, each when somebody needs it, such as 1MiB
+    #[arg(long, value_name = "SIZE", value_parser = forms::size)]
+    pub(crate) slice: Option<u64>,
+
     #[command(flatten)]
     pub(crate) control: ControlArgs,
 

@@ -245,6 +245,9 @@ async fn reload(
         };
         match outcome.await {
             Ok((new, config)) => {
+                if let Some(membership) = &membership {
+                    membership.follower.reconfigured(new.edge());
+                }
                 *site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 if let Some(fixed) = config.differs_where_fixed(&before) {
                     tracing::warn!("{fixed} changed, and is read at the start alone");

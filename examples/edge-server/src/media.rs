@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use tower_edge::prefetch::Manifests;
-use tower_edge::{Behavior, CachePolicy, preset};
+use tower_edge::prefetch::{Manifests, Prefetch};
+use tower_edge::{Behavior, CachePolicy, Slices, preset};
 
 /// Segments fetched ahead of each track, at most.
 pub(crate) const MOST_AHEAD: u64 = 16;
@@ -14,6 +14,8 @@ pub(crate) struct Media {
     pub(crate) preset: Option<Preset>,
     /// Segments fetched ahead.
     pub(crate) prefetch: Option<usize>,
+    /// Bytes of a slice of what is large.
+    pub(crate) slice: Option<u64>,
 }
 
 /// Ready-made policies for video.
@@ -28,9 +30,11 @@ pub(crate) enum Preset {
 impl Media {
     /// A policy with what concerns every kind of file.
     pub(crate) fn policy(self, policy: CachePolicy) -> CachePolicy {
-        match self.prefetch {
-            Some(segments) => CachePolicy { prefetch: Some(Arc::new(Manifests::new(segments))), ..policy },
-            None => policy,
+        let manifests = |segments| Arc::new(Manifests::new(segments)) as Arc<dyn Prefetch>;
+        CachePolicy {
+            prefetch: self.prefetch.map(manifests).or(policy.prefetch),
+            slices: self.slice.map(Slices::of).or(policy.slices),
+            ..policy
         }
     }
 

@@ -28,7 +28,11 @@ use crate::{control, demo, serve};
 #[tokio::main]
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let tariff = Tariff::default();
-    let media = Media { preset: args.preset, prefetch: args.prefetch.map(|segments| segments as usize) };
+    let media = Media {
+        preset: args.preset,
+        prefetch: args.prefetch.map(|segments| segments as usize),
+        slice: args.slice,
+    };
     let policy = media.policy(policy(&args));
     let edge = Edge::builder()
         .name(args.name.as_str())

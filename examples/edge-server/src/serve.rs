@@ -1,9 +1,10 @@
 //! The listeners: accept viewers and operators, bound what each may take, and end together.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,16 +15,17 @@ use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, service_fn};
 use tower_edge::origin::Viewer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use crate::admit::admit;
 use crate::config::Limits;
@@ -205,7 +207,7 @@ pub(crate) async fn connection<IO, S, B>(
     stream: IO,
     peer: Peer,
     answers: S,
-    mut closing: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -215,18 +217,47 @@ pub(crate) async fn connection<IO, S, B>(
 {
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
-    let service = ServiceBuilder::new()
-        .layer(TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
-        .service(service_fn(move |mut request: Request<Incoming>| {
-            seen.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(peer.viewer.clone());
-            request.extensions_mut().insert(peer.local);
-            answers.clone().oneshot(request)
-        }));
+    let answers = service_fn(move |mut request: Request<Incoming>| {
+        seen.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(peer.viewer.clone());
+        request.extensions_mut().insert(peer.local);
+        ask(answers.clone(), request)
+    });
     let stream = TokioIo::new(Patience::new(stream, limits.unread_time));
-    let mut connection =
-        pin!(server.serve_connection_with_upgrades(stream, TowerToHyperService::new(service)));
+    // All that the layer writes is for debugging. Each request would pay for it whether it is written or not.
+    if LevelFilter::current() >= LevelFilter::DEBUG {
+        let answers =
+            TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)).layer(answers);
+        let connection = server.serve_connection_with_upgrades(stream, TowerToHyperService::new(answers));
+        drive(connection, UpgradeableConnection::graceful_shutdown, limits, &asked, closing).await;
+    } else {
+        let answers = hyper::service::service_fn(move |request| answers.clone().call(request));
+        let connection = server.serve_connection_with_upgrades(stream, answers);
+        drive(connection, UpgradeableConnection::graceful_shutdown, limits, &asked, closing).await;
+    }
+}
 
+/// Asks without giving the request away before the service is ready: it is large, and moves more than once otherwise.
+async fn ask<S, B>(mut service: S, request: Request<B>) -> Result<S::Response, S::Error>
+where
+    S: Service<Request<B>>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
+}
+
+/// Sees a connection through to its end. `shut_down` tells it that no more requests shall come.
+async fn drive<C, E>(
+    connection: C,
+    shut_down: impl Fn(Pin<&mut C>),
+    limits: Limits,
+    asked: &AtomicBool,
+    mut closing: watch::Receiver<bool>,
+) where
+    C: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
+{
+    let mut connection = pin!(connection);
     // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
     let mut first_head = pin!(sleep(limits.head_time));
     let mut waits_for_head = true;
@@ -247,7 +278,7 @@ pub(crate) async fn connection<IO, S, B>(
             }
             _ = closing.changed(), if !is_closing => {
                 is_closing = true;
-                connection.as_mut().graceful_shutdown();
+                shut_down(connection.as_mut());
             }
         }
     }
@@ -261,7 +292,7 @@ where
     if let Err(refusal) = admit(&mut request, &Scheme::HTTP) {
         return Ok(page(refusal.status(), refusal.reason()));
     }
-    Ok(match cache.oneshot(request).await {
+    Ok(match ask(cache, request).await {
         Ok(response) => response.map(Body::Left),
         Err(error) => {
             let error = error.into();

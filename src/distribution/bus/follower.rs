@@ -75,6 +75,8 @@ pub struct Follower {
 
 struct Inner {
     edge: Edge,
+    /// The same under the rules that count now: by them what is invalidated finds its keys.
+    rules: Mutex<Edge>,
     bus: Arc<dyn Bus>,
     settings: FollowerSettings,
     id: String,
@@ -105,6 +107,7 @@ impl Follower {
         let id = format!("{}/{:016x}", edge.0.name, super::random());
         let inner = Arc::new(Inner {
             edge: edge.clone(),
+            rules: Mutex::new(edge.clone()),
             bus,
             settings,
             id,
@@ -124,6 +127,16 @@ impl Follower {
     /// The edge.
     pub fn edge(&self) -> &Edge {
         &self.inner.edge
+    }
+
+    /// Goes on under other rules, where the edge was [reconfigured](Edge::reconfigured): a path with a query is looked for as
+    /// they have it in the key. Says whether it is the same edge; another is not followed for.
+    pub fn reconfigured(&self, edge: &Edge) -> bool {
+        let is_same = Arc::ptr_eq(edge.0.state(), self.inner.edge.0.state());
+        if is_same {
+            *self.inner.rules.lock() = edge.clone();
+        }
+        is_same
     }
 
     /// What identifies this edge on the roll.
@@ -295,7 +308,7 @@ impl Inner {
             }
             Step::Reset { why, to, renew: false } => {
                 self.begins(to);
-                let receipt = self.edge.invalidator().apply(Invalidation::all());
+                let receipt = self.apply(Invalidation::all());
                 if let Some(had) = had.filter(|had| had.incarnation != to.incarnation) {
                     left.add(had.incarnation);
                 }
@@ -320,7 +333,7 @@ impl Inner {
                             Invalidation::all()
                         }
                     };
-                    last = Some((position, self.edge.invalidator().apply(invalidation)));
+                    last = Some((position, self.apply(invalidation)));
                 }
                 match last {
                     Some((position, receipt)) => {
@@ -338,6 +351,11 @@ impl Inner {
     /// 2. so another edge that is asked for it has to be told of the record.
     fn begins(&self, position: Position) {
         self.progress.send_modify(|progress| progress.begun = Some(position));
+    }
+
+    fn apply(&self, invalidation: Invalidation) -> Receipt {
+        let edge = self.rules.lock().clone();
+        edge.invalidator().apply(invalidation)
     }
 
     fn applied(&self, position: Position, receipt: Receipt, more: impl FnOnce(&mut Progress)) {

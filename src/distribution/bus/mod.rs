@@ -34,6 +34,11 @@
 //! incarnation, a log that ends before its own position, or a gap, treats everything it holds as invalidated and goes on
 //! from the log's head. So what is lost in the log never means that something old is served.
 //!
+//! # Writes
+//!
+//! What a successful PUT, POST or DELETE through an edge clears, it clears on that edge. Other edges learn of it when
+//! somebody appends it.
+//!
 //! # Without contact
 //!
 //! An edge that cannot reach the log cannot know what was cleared. What it then does is the operator's choice:

@@ -236,3 +236,53 @@ impl Seen {
         at.map_or_else(Vec::new, |at| self.0[at + 1..].to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(5);
+
+    fn roll(heard: Duration) -> Roll {
+        let report =
+            Report { id: "a/1".into(), name: "a".into(), applied: None, swept: None, trusts_for: None };
+        Roll { incarnation: Incarnation(1), age: Duration::MAX, members: vec![(report, heard)] }
+    }
+
+    #[test]
+    fn what_came_later_is_known_by_what_was_seen_before_it() {
+        let mut seen = Seen::default();
+        for incarnation in [1, 2, 1, 3, 2] {
+            seen.note(Incarnation(incarnation));
+        }
+        for (incarnation, later) in [(1, vec![2, 3]), (2, vec![3]), (3, vec![]), (4, vec![])] {
+            let later: Vec<_> = later.into_iter().map(Incarnation).collect();
+            assert_eq!(seen.later_than(Incarnation(incarnation)), later, "{incarnation}");
+        }
+        for n in 0..MAX_SEEN as u64 {
+            seen.note(Incarnation(10 + n));
+        }
+        assert_eq!(seen.0.len(), MAX_SEEN);
+        assert!(seen.later_than(Incarnation(1)).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_certain_when_somebody_has_listened_for_as_long() {
+        let mut silences = Silences::default();
+        let edge =
+            EdgeProgress { id: "a/1".into(), name: "a".into(), state: EdgeState::Silent, heard: SILENCE };
+        silences.note(&roll(SILENCE), SILENCE);
+        assert!(silences.0.is_empty(), "just not");
+        silences.note(&roll(SILENCE * 2), SILENCE);
+        assert!(!silences.is_certain(&edge, SILENCE), "the log may have been away as long");
+        tokio::time::advance(SILENCE).await;
+        silences.note(&roll(SILENCE * 3), SILENCE);
+        assert!(silences.is_certain(&edge, SILENCE));
+        // It has spoken between two looks, and is silent again.
+        tokio::time::advance(SILENCE * 4).await;
+        silences.note(&roll(SILENCE * 2), SILENCE);
+        assert!(!silences.is_certain(&edge, SILENCE));
+        silences.note(&roll(Duration::ZERO), SILENCE);
+        assert!(silences.0.is_empty());
+    }
+}

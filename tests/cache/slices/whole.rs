@@ -148,3 +148,18 @@ async fn a_body_whose_readers_have_left_is_let_go() {
     assert!(feed.is_dropped());
     assert_eq!(world.edge.stats().fills, 0);
 }
+
+#[tokio::test]
+async fn reading_ahead_of_a_whole_that_flows_asks_for_nothing_more() {
+    for read_ahead in 0..4 {
+        let slices = tower_edge::Slices { read_ahead, threshold: 2 * SIZE, ..tower_edge::Slices::of(SIZE) };
+        let cinema = Cinema::with(Film::new(0, LENGTH), super::sliced(slices));
+        assert_eq!(cinema.world.get("/film").await.body, content(0, LENGTH));
+        assert_eq!(cinema.asked(), ["whole"], "{read_ahead}");
+        // And slice by slice, what is not stored once each.
+        let slices = Cinema::with(Film::new(0, LENGTH), super::sliced(slices));
+        slices.range("bytes=0-0").await;
+        assert_eq!(slices.world.get("/film").await.body, content(0, LENGTH));
+        assert_eq!(slices.world.origin.asked(), LENGTH.div_ceil(SIZE as usize), "{read_ahead}");
+    }
+}

@@ -8,6 +8,7 @@ use tower_edge::CachePolicy;
 use super::origins::{Group, Origin, find};
 use super::report::Place;
 use super::section::Section;
+use crate::forms;
 use crate::media::{MOST_AHEAD, Media, Preset};
 
 /// What is done for the paths that match a pattern.
@@ -56,6 +57,7 @@ pub(super) fn behaviors(
     origins: &[Origin],
     groups: &[Group],
     policies: &BTreeMap<String, CachePolicy>,
+    capacity: u64,
 ) -> Option<Vec<Behavior>> {
     let sources = || {
         origins
@@ -72,7 +74,7 @@ pub(super) fn behaviors(
         let policy = section.text("policy", |text| {
             find(text, policies.keys().map(String::as_str), "policy").map(|()| policies[text].clone())
         });
-        let media = media(&section);
+        let media = media(&section, capacity);
         let methods = section.list("methods", method);
         let https = section
             .word("https", &[("any", Https::Any), ("redirect", Https::Redirect), ("only", Https::Only)]);
@@ -117,11 +119,19 @@ pub(super) fn behaviors(
     Some(behaviors)
 }
 
-fn media(section: &Section<'_>) -> Media {
+fn media(section: &Section<'_>, capacity: u64) -> Media {
     Media {
         preset: section.word("preset", &[("hls", Preset::Hls), ("dash", Preset::Dash)]),
         prefetch: section.number("prefetch", 1, MOST_AHEAD).map(|segments| segments as usize),
+        slice: section.text("slice", |text| slice(text, capacity)).map(|size| size.value),
     }
+}
+
+/// Within what the library takes.
+fn slice(text: &str, capacity: u64) -> Result<u64, &'static str> {
+    let size = forms::size(text)?;
+    let fits = (4 << 10..=capacity / 8).contains(&size);
+    if fits { Ok(size) } else { Err("not from 4KiB to an eighth of the capacity") }
 }
 
 /// Whether nothing is left for a pattern by one before it. Not every case: the one that happens.

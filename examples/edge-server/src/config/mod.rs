@@ -123,7 +123,7 @@ fn read_root(root: Section<'_>) -> Option<Config> {
     let origins = origins::origins(&root);
     let groups = origins::groups(&root, &origins, &name);
     let policies = policies::policies(&root, capacity);
-    let behaviors = behaviors::behaviors(&root, &origins, &groups, &policies);
+    let behaviors = behaviors::behaviors(&root, &origins, &groups, &policies, capacity);
     Some(Config {
         name,
         log,

@@ -73,7 +73,7 @@ fn policy(section: &Section<'_>) -> CachePolicy {
         writes: section
             .word("writes", &[("around", Writes::Around), ("through", Writes::Through)])
             .unwrap_or_default(),
-        // A behavior says it.
+        // Behaviors say these.
         prefetch: None,
         slices: None,
         limits: limits(&section.section("limits")),

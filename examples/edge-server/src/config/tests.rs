@@ -130,6 +130,8 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("methods = \"GET\"", "8:11: methods: expected a list of strings, found string"),
         ("methods = [\"GET\", \"CONNECT\"]", "8:19: methods: \"CONNECT\": CONNECT is for forward proxies"),
         ("preset = \"hsl\"", "8:10: preset: \"hsl\": did you mean \"hls\"?"),
+        ("slice = \"1KiB\"", "8:9: slice: \"1KiB\": not from 4KiB to an eighth of the capacity"),
+        ("slice = 5", "8:9: slice: expected a string, found integer"),
         ("prefetch = 17", "8:12: prefetch: not from 1 to 16"),
         ("policy = \"x\"", "8:10: policy: \"x\": there is no policy \"x\""),
         (

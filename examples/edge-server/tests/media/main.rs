@@ -7,6 +7,8 @@
 mod browser;
 mod client;
 mod live;
+mod memory;
 mod page;
 mod played;
 mod processes;
+mod ranges;

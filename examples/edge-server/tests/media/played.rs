@@ -69,3 +69,33 @@ fn what_is_played_through_the_edge_is_frame_by_frame_the_same() {
         println!("{name}: {} frames of picture and sound are the same", direct.len());
     }
 }
+
+#[test]
+#[ignore = "needs ffmpeg and nginx: tests/all.sh runs it"]
+fn a_seek_takes_a_small_part_of_the_file_from_the_origin() {
+    let nginx = Nginx::start();
+    // Large, since the sockets alone take some MiB that the player then does not read; and not too large to be kept whole.
+    let file = nginx.files().join("clip.mp4");
+    let picture = format!("testsrc2=size=640x360:rate={RATE}:duration={LENGTH},noise=alls=30:allf=t");
+    let coded = "-c:v mjpeg -q:v 6 -pix_fmt yuvj420p -movflags +faststart";
+    let mut arguments = vec!["-f", "lavfi", "-i", &picture];
+    arguments.extend(coded.split(' '));
+    arguments.push(file.to_str().unwrap());
+    ffmpeg(&arguments);
+    let size = std::fs::metadata(&file).unwrap().len();
+    let direct =
+        |name: &str, at| frames(&format!("http://{}/{name}?direct", nginx.address), Some(at), Some(10));
+    let edge = Edge::before(nginx.address, &["--preset", "hls", "--slice", "256KiB"]);
+    let mut before = 0;
+    for at in [20, 5, 28] {
+        let through = frames(&format!("http://{}/clip.mp4", edge.address), Some(at), Some(10));
+        assert!(through == direct("clip.mp4", at), "from second {at}: {through:?}");
+        let log = nginx.logged("access.log");
+        let pulled: u64 =
+            log.iter().filter(|logged| logged.target == "/clip.mp4").map(|logged| logged.bytes).sum();
+        println!("from second {at}: {} of {size} bytes from the origin", pulled - before);
+        assert!((pulled - before) * 3 < size, "from second {at}: {} of {size}", pulled - before);
+        before = pulled;
+    }
+    assert!(before > 0);
+}

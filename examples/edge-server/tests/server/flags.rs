@@ -23,6 +23,8 @@ fn a_wrong_flag_or_value_is_one_line_and_status_2() {
         &["--set-cookie", "keep"],
         &["--preset", "mp4"],
         &["--prefetch", "0"],
+        &["--slice", "1KiB"],
+        &["--slice", "65MiB"],
         &["--prefetch", "17"],
         &["--targeted", "two words"],
         &["--targeted", "cache-control"],

@@ -117,7 +117,7 @@ impl Links {
     }
 
     /// What came by a connection; if that was trouble, the next call connects anew.
-    pub(super) fn checked<T: FromRedisValue>(&self, _: &Link, answer: RedisResult<T>) -> Result<T, BusError> {
+    pub(super) fn checked<T: FromRedisValue>(&self, answer: RedisResult<T>) -> Result<T, BusError> {
         answer.map_err(|error| {
             self.forget();
             failed(error)

@@ -8,6 +8,7 @@
 //! | a primary | records are written | [`BusError::Unfit`] |
 //! | `maxmemory-policy noeviction`, where `maxmemory` is set | the log must not be evicted | [`BusError::Unfit`] |
 //! | `appendonly yes` | or each restart clears every edge | a [`Concern`] |
+//! | `min-replicas-to-write`, where a replica may take over | a primary that was cut off must not go on as one | edges cut off with it follow it |
 //! | no proxy that moves a connection from one server to another | a connection stands for one run of a server | nobody notices |
 //!
 //! The server is asked for this whenever a connection is made. Its address is a URL such as `redis://:password@host:6379/0`,
@@ -203,7 +204,7 @@ impl Redis {
         }
         call.arg(&link.marker).arg(record.encode()).arg(settings.limit).arg(millis(REFERENCE));
         let appended = call.invoke_async(&mut link.connection).await;
-        let number: u64 = self.links.checked(&link, appended)?;
+        let number: u64 = self.links.checked(appended)?;
         if number == 0 {
             self.links.forget();
             return Err(BusError::Changed);
@@ -212,7 +213,7 @@ impl Redis {
             let wait = millis(settings.patience).saturating_sub(1);
             let mut command = ::redis::cmd("WAIT");
             let waited = command.arg(settings.copies).arg(wait).query_async(&mut link.connection).await;
-            let confirmed = self.links.checked(&link, waited)?;
+            let confirmed = self.links.checked(waited)?;
             if confirmed < settings.copies {
                 return Err(BusError::TooFewCopies { confirmed, wanted: settings.copies });
             }
@@ -231,14 +232,14 @@ impl Redis {
             .arg(millis(settings.forget))
             .arg(settings.keep);
         let told = call.invoke_async(&mut link.connection).await;
-        self.links.checked::<i64>(&link, told).map(drop)
+        self.links.checked::<i64>(told).map(drop)
     }
 
     async fn roll(&self) -> Result<Roll, BusError> {
         let Shared { keys, scripts, .. } = &*self.shared;
         let mut link = self.links.get().await?;
         let called = scripts.roll.key(&keys.edges).key(&keys.meta).invoke_async(&mut link.connection).await;
-        let roll: Vec<String> = self.links.checked(&link, called)?;
+        let roll: Vec<String> = self.links.checked(called)?;
         let [marker, age, edges @ ..] = &roll[..] else {
             return Err(BusError::unreachable("an answer that is no roll"));
         };
@@ -258,7 +259,7 @@ impl Redis {
         let mut link = self.links.get().await?;
         let mut command = ::redis::cmd("HDEL");
         let left = command.arg(&self.shared.keys.edges).arg(id).query_async(&mut link.connection).await;
-        self.links.checked::<i64>(&link, left).map(drop)
+        self.links.checked::<i64>(left).map(drop)
     }
 
     async fn renew(&self, seen: Incarnation) -> Result<(), BusError> {
@@ -268,7 +269,7 @@ impl Redis {
             let mut call = scripts.renew.prepare_invoke();
             call.key(&keys.meta).arg(&link.marker).arg(link::fresh_marker());
             let renewed = call.invoke_async(&mut link.connection).await;
-            self.links.checked::<i64>(&link, renewed)?;
+            self.links.checked::<i64>(renewed)?;
             self.links.forget();
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::Value;
 use tokio::time::timeout;
 
 use super::link::{Link, failed};
@@ -31,14 +32,20 @@ impl Reader {
         let mut asked = ::redis::pipe();
         // First where the log stands: what it has by then, the second finds.
         asked.cmd("HMGET").arg(&keys.meta).arg("marker").arg("head");
+        // Nor is it of use to follow a server that another has taken the place of.
+        asked.cmd("ROLE");
         asked.cmd("XREAD").arg("COUNT").arg(BATCH);
         // None would be for ever.
         if let wait @ 1.. = millis(patience) {
             asked.arg("BLOCK").arg(wait);
         }
         asked.arg("STREAMS").arg(&keys.log).arg(format!("{after}-0"));
-        type Answer = ((Option<String>, Option<u64>), Streams);
-        let (about, streams): Answer = asked.query_async(&mut self.link.connection).await.map_err(failed)?;
+        type Answer = ((Option<String>, Option<u64>), Vec<Value>, Streams);
+        let (about, role, streams): Answer =
+            asked.query_async(&mut self.link.connection).await.map_err(failed)?;
+        if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
+            return Err(BusError::Changed);
+        }
         let (Some(marker), Some(head)) = about else {
             // It was deleted. Who connects begins another.
             return Err(BusError::Changed);
