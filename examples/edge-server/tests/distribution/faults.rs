@@ -22,17 +22,20 @@ enum Fault {
     PausedEdge,
     KilledEdge,
     CutWay,
+    /// Until receipts no longer wait for the edge.
+    LostEdge,
     HeldWay,
     TrimmedLog,
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::PausedRedis,
     Fault::KilledRedis,
     Fault::EmptyRedis,
     Fault::PausedEdge,
     Fault::KilledEdge,
     Fault::CutWay,
+    Fault::LostEdge,
     Fault::HeldWay,
     Fault::TrimmedLog,
 ];
@@ -68,6 +71,7 @@ impl Fault {
             Self::PausedEdge => "edge paused",
             Self::KilledEdge => "edge killed",
             Self::CutWay => "way cut",
+            Self::LostEdge => "way cut for long",
             Self::HeldWay => "way held",
             Self::TrimmedLog => "log trimmed",
         }
@@ -98,9 +102,12 @@ impl Fault {
                 sleep(long / 4).await;
                 block_in_place(|| edge.restart());
             }
-            Self::CutWay => {
+            Self::CutWay | Self::LostEdge => {
                 way.cut();
-                sleep(long).await;
+                // Five seconds it may be silent, and as long it has to be seen to be.
+                let longer =
+                    if matches!(self, Self::LostEdge) { Duration::from_secs(11) } else { Duration::ZERO };
+                sleep(longer + long / 2).await;
                 way.mend();
             }
             Self::HeldWay => {
