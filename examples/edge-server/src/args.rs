@@ -17,7 +17,7 @@ use crate::media::{MOST_AHEAD, Preset};
 /// What this process is to do.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Serve(Args),
+    Serve(Box<Args>),
     /// Serve as a file says.
     Configured(PathBuf),
     /// Say what is wrong with such a file.
@@ -227,7 +227,7 @@ impl Task {
             (Some(Command::DemoDistribution(args)), _) => Self::DemoDistribution(args),
             (Some(Command::Call(call)), _) => Self::Call(call),
             (None, Some(file)) => Self::Configured(file),
-            (None, None) => Self::Serve(args),
+            (None, None) => Self::Serve(Box::new(args)),
         })
     }
 }
