@@ -16,6 +16,7 @@ use crate::truth::{PATHS, name};
 pub(crate) struct Tally {
     pub(crate) reads: AtomicU64,
     pub(crate) hits: AtomicU64,
+    /// By an edge that was killed.
     pub(crate) unanswered: AtomicU64,
     /// Invalidations that the log took.
     pub(crate) taken: AtomicU64,
@@ -65,10 +66,13 @@ pub(crate) async fn read(site: &Site, tally: &Tally, edge: usize, seed: u64) {
 pub(crate) async fn read_once(site: &Site, tally: &Tally, edge: usize, path: usize) {
     // Before the request begins.
     let floor = site.truth.floor(edge, path);
-    let Some(answer) = site.get(edge, path).await.filter(|answer| answer.status == 200) else {
-        count(&tally.unanswered);
-        return;
+    let Some(answer) = site.get(edge, path).await else {
+        return count(&tally.unanswered);
     };
+    if answer.status != 200 {
+        // The origin is there, whatever else is not.
+        return tally.wrong(format!("edge-{} answered {} by {answer:?}", edge + 1, name(path)));
+    }
     count(&tally.reads);
     if answer.is_hit() {
         count(&tally.hits);
