@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tower_edge::Edge;
-use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings};
+use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings, WithoutContact};
 use tower_edge::distribution::viewer::AddressTable;
 use tower_edge::distribution::{Coordinates, Nearest, Parent, Parents, TierPolicy, Token};
 use tower_edge::origin::GroupPolicy;
@@ -53,10 +53,13 @@ impl Membership {
         edge: &Edge,
         name: &str,
         bus: Arc<dyn Bus>,
+        without_contact: WithoutContact,
         places: Vec<Place>,
         token: Option<Token>,
     ) -> Result<Self, String> {
-        let follower = Follower::start(edge, Arc::clone(&bus), FollowerSettings::default());
+        let mut settings = FollowerSettings::default();
+        settings.without_contact = without_contact;
+        let follower = Follower::start(edge, Arc::clone(&bus), settings);
         let follower = Arc::new(follower.map_err(|error| error.to_string())?);
         if timeout(JOIN_TIME, follower.joined()).await.is_err() {
             match follower.trouble() {
@@ -87,7 +90,8 @@ impl Membership {
             at,
             url: None,
         });
-        Self::new(edge, name, bus, Vec::from_iter(place), token).await.map(Some)
+        let places = Vec::from_iter(place);
+        Self::new(edge, name, bus, args.without_contact, places, token).await.map(Some)
     }
 
     /// As a file says it; nothing if it doesn't.
@@ -99,7 +103,8 @@ impl Membership {
         let Some(distribution) = &config.distribution else { return Ok(None) };
         let problem = |reason| Problem { place: Some(distribution.place), reason };
         let Named { bus, token, addresses } = named(distribution).map_err(problem)?;
-        let membership = Self::new(edge, &config.name, bus, distribution.places.clone(), token).await;
+        let places = distribution.places.clone();
+        let membership = Self::new(edge, &config.name, bus, distribution.without_contact, places, token).await;
         let membership = membership.map_err(|reason| problem(format!("distribution: {reason}")))?;
         Ok(Some(Self { addresses, ..membership }))
     }

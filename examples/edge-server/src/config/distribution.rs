@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tower_edge::distribution::Coordinates;
+use tower_edge::distribution::bus::WithoutContact;
 
 use super::report::Place as InFile;
 use super::section::Section;
@@ -15,6 +16,7 @@ use crate::forms;
 pub(crate) struct Distribution {
     pub(crate) redis: String,
     pub(crate) namespace: String,
+    pub(crate) without_contact: WithoutContact,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) parents: Vec<String>,
     /// Where its edges are, as far as they are named.
@@ -28,6 +30,7 @@ impl Distribution {
     pub(super) fn read(section: &Section<'_>, name: &str) -> Option<Self> {
         let redis = section.needed("redis", words);
         let namespace = section.text("namespace", words);
+        let without_contact = section.text("without-contact", forms::without_contact);
         let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
         let parents = section.list("parents", |text| forms::site(text).map(|_| text.to_owned()));
         let addresses = section.text("addresses", words).map(|file| file.value.into());
@@ -58,8 +61,9 @@ impl Distribution {
                 .problem(section.place, "parents need an edge-token-file, by which they know their children");
         }
         let namespace = namespace.map_or_else(|| "default".to_owned(), |namespace| namespace.value);
-        let place = section.place;
-        Some(Self { redis: redis?.value, namespace, token_file, parents, places, addresses, place })
+        let without_contact = without_contact.map(|policy| policy.value).unwrap_or_default();
+        let (redis, place) = (redis?.value, section.place);
+        Some(Self { redis, namespace, without_contact, token_file, parents, places, addresses, place })
     }
 }
 

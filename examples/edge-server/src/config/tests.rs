@@ -67,6 +67,10 @@ fn what_is_documented_as_default_is_the_default() {
     let usual = tower_edge::origin::GroupPolicy::default();
     assert_eq!(shown.groups[0].policy.statuses, usual.statuses);
     assert_eq!(shown.groups[0].policy.health, usual.health);
+    let least = Config::read(&with("[distribution]\nredis = \"redis://127.0.0.1:6379\"")).unwrap();
+    let (distribution, least) = (shown.distribution.unwrap(), least.distribution.unwrap());
+    assert_eq!(distribution.namespace, least.namespace);
+    assert_eq!(distribution.without_contact, least.without_contact);
     let (pages, usual) = (&shown.behaviors[3].policy, tower_edge::CachePolicy::default());
     assert_eq!(pages.heuristic, usual.heuristic);
     assert_eq!(pages.normalise, usual.normalise);
@@ -148,6 +152,10 @@ fn what_is_wrong_has_a_place_and_a_reason() {
             "8:14: add-prefix: \"a/\": a prefix starts with '/' and does not end with it, such as /api",
         ),
         ("[[behavior]]\npath = \"/x\"\norigin = \"a\"", "9:8: path \"/x\" never matches: \"*\" is before it"),
+        (
+            "[distribution]\nredis = \"redis://r\"\nwithout-contact = \"refuse\"",
+            "10:19: without-contact: \"refuse\": must be serve, revalidate:TIME or refuse:TIME, such as revalidate:5s",
+        ),
         ("[cach]", "8:2: unknown key \"cach\"; did you mean \"cache\"?"),
         ("[cache]\ncapacity = \"1KiB\"", "9:12: capacity: \"1KiB\": under 64KiB"),
         ("[cache]\nmax-fills = 0", "9:13: max-fills: not from 1 to 1000000"),
