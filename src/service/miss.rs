@@ -63,6 +63,7 @@ impl<S, B> Miss<S, B> {
             others: Vec::new(),
             ranged: false,
             slices: None,
+            is_counted: false,
         };
         Self { origin, parts, body, reader, after: None }
     }

@@ -53,6 +53,8 @@ pub(super) struct Reader {
     pub(super) ranged: bool,
     /// How slices are got, and where. `None` under a policy that has none.
     pub(super) slices: Option<(Arc<dyn Asks>, Handle)>,
+    /// The request has been counted: another answer takes the place of one that nobody got.
+    pub(super) is_counted: bool,
 }
 
 /// What waiting for another request's fill came to.
@@ -312,6 +314,8 @@ impl Reader {
     }
 
     pub(super) fn count(&self, outcome: &Outcome) {
-        self.edge.counters.answered(outcome);
+        if !self.is_counted {
+            self.edge.counters.answered(outcome);
+        }
     }
 }

@@ -18,6 +18,7 @@ async fn a_change_that_is_seen_before_the_head_is_sent_starts_over() {
         assert_eq!(part.header("content-range"), Some(&*format!("bytes 40000-49999/{length}")), "{name}");
         // Nothing of the old is left.
         assert_eq!(cinema.range("bytes=0-0").await.body, content(1, length)[..1], "{name}");
+        assert_eq!(cinema.world.edge.stats().requests, 3, "{name}: each is counted once");
     }
 }
 
