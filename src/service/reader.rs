@@ -263,6 +263,14 @@ impl Reader {
         }
     }
 
+    /// Whether the origin has lately said that a slice got with credentials is not for everyone.
+    pub(super) fn gets_no_slice(&self, now: Duration) -> bool {
+        self.facts.authorization
+            && self.stored.is_none()
+            && self.probe(false).is_some()
+            && self.edge.memos.look(&self.fill_key.for_credentials(), now, &self.edge.log).is_some()
+    }
+
     /// Whether an answer with this status, to the request for a slice, is what the viewer's own would have.
     pub(super) fn takes_of_probe(&self, status: StatusCode) -> bool {
         match status {
