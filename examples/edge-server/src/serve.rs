@@ -29,7 +29,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::admit::admit;
-use crate::config::Limits;
+use crate::config::{HEAD_FIELDS, Limits};
 use crate::page::{Body, page, sorry};
 use crate::patience::Patience;
 
@@ -167,8 +167,10 @@ pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
-        .max_buf_size(limits.head_size as usize)
-        .max_headers(limits.head_fields);
+        .max_buf_size(limits.head_size as usize);
+    if limits.head_fields != HEAD_FIELDS {
+        server.http1().max_headers(limits.head_fields);
+    }
     server
         .http2()
         .timer(TokioTimer::new())
