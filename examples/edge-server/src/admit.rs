@@ -65,7 +65,9 @@ pub(crate) fn admit<B>(
     token: Option<&Token>,
 ) -> Result<Scheme, Refusal> {
     check_target(request, scheme)?;
-    check_host(request, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
+    let seen = Seen::of(request.headers());
+    check_host(request, &seen, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
+    let Seen { cookies, forwarding, .. } = seen;
     let is_edge = token.is_some_and(|token| token.is_shown(request.headers()));
     let told = if is_edge { told_scheme(request.headers()) } else { None };
     if is_edge
@@ -74,8 +76,12 @@ pub(crate) fn admit<B>(
     {
         request.extensions_mut().insert(edge.at(address));
     }
-    remove_forwarding(request.headers_mut());
-    join_cookies(request.headers_mut());
+    if forwarding {
+        remove_forwarding(request.headers_mut());
+    }
+    if cookies > 1 {
+        join_cookies(request.headers_mut());
+    }
     match told {
         Some(told) if told != *scheme => {
             spell_out(request, &told);
@@ -117,6 +123,33 @@ fn last_told<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(line.to_str().ok()?.rsplit(',').next()?.trim())
 }
 
+/// What has to be known of the fields, by one pass over them: most have nothing to be looked up for.
+#[derive(Default)]
+struct Seen<'a> {
+    /// The first line of `Host`, and how many there are.
+    host: Option<&'a [u8]>,
+    hosts: usize,
+    cookies: usize,
+    forwarding: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match *name {
+                HOST => {
+                    seen.hosts += 1;
+                    seen.host.get_or_insert(value.as_bytes());
+                }
+                COOKIE => seen.cookies += 1,
+                _ => seen.forwarding |= is_forwarding(name),
+            }
+        }
+        seen
+    }
+}
+
 fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
@@ -136,20 +169,24 @@ fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refu
     }
 }
 
-fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal> {
+fn check_host<B>(request: &Request<B>, seen: &Seen<'_>, default_port: u16) -> Result<(), Refusal> {
     let target = match request.uri().authority() {
         Some(authority) => Some(HostAndPort::of(authority, default_port)?),
         None => None,
     };
-    let mut lines = request.headers().get_all(HOST).iter();
-    let line = match (lines.next(), lines.next()) {
-        (Some(_), Some(_)) => return Err(Refusal::TwoHosts),
-        (Some(line), None) => Some(Authority::try_from(line.as_bytes()).map_err(|_| Refusal::BadHost)?),
-        (None, _) => None,
-    };
-    let host = match &line {
-        Some(authority) => Some(HostAndPort::of(authority, default_port)?),
+    if seen.hosts > 1 {
+        return Err(Refusal::TwoHosts);
+    }
+    let parsed;
+    let host = match seen.host {
         None => None,
+        Some(line) => Some(match HostAndPort::plain(line, default_port) {
+            Some(host) => host,
+            None => {
+                parsed = Authority::try_from(line).map_err(|_| Refusal::BadHost)?;
+                HostAndPort::of(&parsed, default_port)?
+            }
+        }),
     };
     match (target, host) {
         (Some(target), Some(host)) if target != host => Err(Refusal::Contradiction),
@@ -162,7 +199,7 @@ fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal>
 
 /// What two spellings of an authority must share to mean the same (RFC 9110 §4.2.3).
 struct HostAndPort<'a> {
-    host: &'a str,
+    host: &'a [u8],
     port: u16,
 }
 
@@ -173,48 +210,64 @@ impl PartialEq for HostAndPort<'_> {
 }
 
 impl<'a> HostAndPort<'a> {
+    /// Of a name or an IPv4 address, with or without a port, as nearly every `Host` is: without the copy that an
+    /// [`Authority`] is made of. `None` of whatever else.
+    fn plain(line: &'a [u8], default_port: u16) -> Option<Self> {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let end = line.iter().position(|byte| !is_name(byte)).unwrap_or(line.len());
+        let (host, rest) = line.split_at(end);
+        let port = match rest {
+            [] => default_port,
+            [b':', digits @ ..] => port(digits)?,
+            _ => return None,
+        };
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+
     fn of(authority: &'a Authority, default_port: u16) -> Result<Self, Refusal> {
         let host = authority.host();
         // A user name in front of the host leaves more than a port behind it.
         let port = match authority.as_str().strip_prefix(host) {
             Some("" | ":") => default_port,
-            Some(rest) => rest
-                .strip_prefix(':')
-                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .and_then(|digits| digits.parse().ok())
-                .filter(|port| *port != 0)
-                .ok_or(Refusal::BadHost)?,
+            Some(rest) => {
+                rest.strip_prefix(':').and_then(|digits| port(digits.as_bytes())).ok_or(Refusal::BadHost)?
+            }
             None => return Err(Refusal::BadHost),
         };
         if host.is_empty() {
             return Err(Refusal::BadHost);
         }
-        Ok(Self { host, port })
+        Ok(Self { host: host.as_bytes(), port })
     }
+}
+
+/// A port that there is, in digits and nothing else.
+fn port(digits: &[u8]) -> Option<u16> {
+    let port = digits.iter().try_fold(0u16, |port, digit| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        port.checked_mul(10)?.checked_add(digit)
+    })?;
+    (port != 0).then_some(port)
 }
 
 /// The origin believes what these fields say of the viewer and its URL, so only this server may say it.
 fn remove_forwarding(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            **name == FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
-        })
-        .cloned()
-        .collect();
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name)).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
 }
 
+fn is_forwarding(name: &HeaderName) -> bool {
+    *name == FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
+}
+
 /// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` into several lines, of which HTTP/1.1 knows only one.
 fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1 {
-        // Pieces of valid values, joined by valid characters.
-        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
+    // Pieces of valid values, joined by valid characters.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 

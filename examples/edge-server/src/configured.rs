@@ -6,16 +6,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use futures_util::future::BoxFuture;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
-use tower::service_fn;
 
 use crate::args::ControlArgs;
 use crate::config::{self, Config, Limits, Listener, Problem, Report};
@@ -166,7 +165,7 @@ impl Server {
         }
         loop {
             let (stream, address, slot) = serve::accept(&listener, &self.slots).await;
-            let Some(peer) = Peer::new(&stream, address, certificates.is_some(), slot) else { continue };
+            let peer = Peer::new(&stream, address, certificates.is_some(), slot);
             let connection = self.clone().connection(http.clone(), stream, peer, certificates.clone());
             tokio::spawn(connection);
         }
@@ -182,11 +181,10 @@ impl Server {
         let closing = self.closing.subscribe();
         let (limits, site, https_port) = (self.limits, self.site, self.https_port);
         let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
-        let answers =
-            service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<_, Infallible>> {
-                let (site, scheme) = (current(&site), scheme.clone());
-                Box::pin(async move { Ok(site.answer(request, &scheme, https_port).await) })
-            });
+        let answers = service_fn(move |request: Request<Incoming>| {
+            let (site, scheme) = (current(&site), scheme.clone());
+            async move { Ok::<_, Infallible>(site.answer(request, &scheme, https_port).await) }
+        });
         // Only these two are told to close.
         drop(self.closing);
         match certificates {

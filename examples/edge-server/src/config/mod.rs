@@ -25,7 +25,7 @@ pub(crate) use self::distribution::Distribution;
 pub(crate) use self::origins::Bucket;
 pub(crate) use self::origins::{Group, Kind, Origin};
 pub(crate) use self::report::{Place, Problem, Report};
-pub(crate) use self::server::{Control, Limits, Listener, Tls};
+pub(crate) use self::server::{Control, HEAD_FIELDS, Limits, Listener, Tls};
 
 use self::report::Notes;
 use self::section::Section;
