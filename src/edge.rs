@@ -12,7 +12,7 @@ use crate::contact::Contact;
 use crate::error::ConfigError;
 use crate::fill::Registry;
 use crate::glob::Glob;
-use crate::invalidation::{Invalidator, Ledger, LeftOut, Log, Scope, Tariff, sweep};
+use crate::invalidation::{Invalidator, Ledger, LeftOut, Log, Outbox, Scope, Tariff, sweep};
 use crate::key::KeyBuf;
 use crate::layer::CacheLayer;
 use crate::name;
@@ -58,6 +58,7 @@ pub(crate) struct State {
     pub(crate) memos: Memos,
     pub(crate) fills: Arc<Registry>,
     pub(crate) log: Arc<Log>,
+    pub(crate) outbox: Outbox,
     pub(crate) ledger: Ledger,
     pub(crate) sweeper: sweep::Sweeper,
     pub(crate) contact: Contact,
@@ -204,11 +205,10 @@ impl EdgeInner {
         policy.slices.map(|slices| slices.threshold.min(self.max_object(policy)))
     }
 
-    /// Puts rules in force, and has the objects they cover swept.
+    /// Puts in force what a write through this edge invalidates, tells the other edges of its distribution, and has the
+    /// objects swept.
     pub(crate) fn invalidate(self: &Arc<Self>, scopes: impl IntoIterator<Item = Scope>) {
-        self.log.append(scopes, None);
-        self.counters.invalidated();
-        sweep::start(self.state());
+        self.told(scopes, |scopes| self.log.append(scopes, None));
     }
 
     /// The same, and the number of the rules, unless others that cover `key` came after `since`.
@@ -218,10 +218,37 @@ impl EdgeInner {
         key: &[u8],
         since: u64,
     ) -> Option<u64> {
-        let number = self.log.append_alone(scopes, key, since);
+        self.told(scopes, |scopes| self.log.append_alone(scopes, key, since))
+    }
+
+    /// Puts in force what a write through another edge invalidates.
+    pub(crate) fn invalidate_as_told(self: &Arc<Self>, scopes: impl IntoIterator<Item = Scope>) {
+        self.log.append(scopes, None);
+        self.invalidated();
+    }
+
+    /// The outbox is shut until the rules are in force: so nobody reads in the distribution's log of what is not, nor sees the
+    /// rules and takes the outbox for empty.
+    fn told<I: IntoIterator<Item = Scope>, T>(
+        self: &Arc<Self>,
+        scopes: I,
+        append: impl FnOnce(&mut dyn Iterator<Item = Scope>) -> T,
+    ) -> T {
+        // What another edge does here on behalf of its viewer it tells itself.
+        let mut outbox = if self.for_edges { None } else { self.outbox.open() };
+        let appended = append(&mut scopes.into_iter().inspect(|scope| {
+            if let Some(outbox) = &mut outbox {
+                outbox.put(scope);
+            }
+        }));
+        drop(outbox);
+        self.invalidated();
+        appended
+    }
+
+    fn invalidated(self: &Arc<Self>) {
         self.counters.invalidated();
         sweep::start(self.state());
-        number
     }
 }
 
@@ -361,6 +388,7 @@ impl EdgeBuilder {
             memos: Memos::new(),
             fills: Arc::new(Registry::new(Arc::clone(&log), self.max_fills)),
             log,
+            outbox: Outbox::default(),
             ledger: Ledger::new(self.tariff),
             sweeper: sweep::Sweeper::default(),
             contact: Contact::default(),

@@ -126,8 +126,8 @@ where
             let answer = origin.oneshot(request);
             return Box::pin(async move { Ok(answer.await?.map(AnyBody::new)) });
         };
-        // Read after the fill was registered: whatever its stamp covers is told.
-        let position = passed_on.or_else(|| self.seat.follower.begun());
+        // Asked after the fill was registered: whatever its stamp covers is told.
+        let position = passed_on.or_else(|| self.seat.follower.as_new_as(request.uri(), request.headers()));
         let (edge, follower) = (seat.for_edges.clone(), Arc::clone(&seat.follower));
         let behind = Self { distribution: Arc::clone(&self.distribution), seat, origin };
         let mut cache = Cache::new(edge, behind);

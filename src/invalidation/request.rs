@@ -172,6 +172,15 @@ impl Invalidation {
         Self::new(vec![Scope::All], 1, 1)
     }
 
+    /// What writes made. It counts for no path, unlike what an operator makes.
+    pub(crate) fn by_writes(scopes: Vec<Scope>) -> Self {
+        Self::new(scopes, 0, 0)
+    }
+
+    pub(crate) fn is_by_writes(&self) -> bool {
+        self.paths == 0
+    }
+
     /// This and what `other` names. The whole is soft only if both are.
     pub fn and(mut self, other: Self) -> Self {
         self.scopes.extend(other.scopes);

@@ -33,6 +33,17 @@ impl Scope {
     pub(crate) fn path(path: &str, query: Option<&str>) -> Self {
         Self::Path(KeyBuf::of_path(path, query).as_bytes().into())
     }
+
+    /// How long what it names is.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Uri(name) | Self::Path(name) | Self::Label(name) => name.len(),
+            Self::Prefix(Prefix { authority, text }) => {
+                authority.as_ref().map_or(0, |authority| authority.len()) + text.len()
+            }
+            Self::All => 0,
+        }
+    }
 }
 
 /// A scope as the rules keep it: 64 bits, whatever the length of what it names, which who writes chooses. Two scopes of

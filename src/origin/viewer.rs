@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Who sent a request, and how: an extension that a server puts into each request, and that travels past the cache to
-/// the origin. [`Upstream`](super::Upstream) tells the origin by `Forwarded` and `X-Forwarded-*`.
+/// the origin. `Upstream` tells the origin by `Forwarded` and `X-Forwarded-*`.
 ///
 /// The address is no part of any cache key. The scheme is, and the key takes it from the URI, or else from
 /// [`EdgeBuilder::https`](crate::EdgeBuilder::https): a server that speaks both puts it into the URI.
@@ -41,6 +41,12 @@ impl Viewer {
     #[must_use]
     pub fn https(self, https: bool) -> Self {
         Self { https, ..self }
+    }
+
+    /// The same connection, but of somebody at `address`: who stands between says so, and is believed.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
     }
 
     /// Keeps `value` for as long as anything is left of the viewer's connection, such as a tunnel, which outlives both

@@ -14,6 +14,7 @@
 mod join;
 mod leader;
 mod origin;
+mod outbox;
 mod publish;
 mod stage;
 mod sweep;

@@ -8,3 +8,5 @@ mod resurrection;
 mod sockets;
 mod support;
 mod tiers;
+mod writes;
+mod written_past;

@@ -13,3 +13,4 @@ mod proxy;
 mod receipts;
 mod server;
 mod site;
+mod writes;

@@ -3,9 +3,13 @@
 //! This server is the trust boundary. What it would not understand the same way as the origin is refused,
 //! and what viewers say about forwarding is removed, before the cache makes a key of the request.
 
+use std::net::SocketAddr;
+
 use hyper::header::{COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::{Authority, Scheme};
+use hyper::http::uri::{Authority, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
+use tower_edge::distribution::Token;
+use tower_edge::origin::Viewer;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +52,69 @@ impl Refusal {
     }
 }
 
-/// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin shall see.
+/// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin
+/// shall see. What is returned is the scheme that the viewer used: who shows the token is another edge, and says by which its
+/// viewer came, and from where.
 ///
 /// # Errors
 ///
 /// A request that another server may understand differently is refused.
-pub(crate) fn admit<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(), Refusal> {
+pub(crate) fn admit<B>(
+    request: &mut Request<B>,
+    scheme: &Scheme,
+    token: Option<&Token>,
+) -> Result<Scheme, Refusal> {
     check_target(request, scheme)?;
     check_host(request, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
+    let is_edge = token.is_some_and(|token| token.is_shown(request.headers()));
+    let told = if is_edge { told_scheme(request.headers()) } else { None };
+    if is_edge
+        && let Some(address) = told_address(request.headers())
+        && let Some(edge) = request.extensions_mut().remove::<Viewer>()
+    {
+        request.extensions_mut().insert(edge.at(address));
+    }
     remove_forwarding(request.headers_mut());
     join_cookies(request.headers_mut());
-    Ok(())
+    match told {
+        Some(told) if told != *scheme => {
+            spell_out(request, &told);
+            Ok(told)
+        }
+        _ => Ok(scheme.clone()),
+    }
+}
+
+/// Says in the target by which scheme it was asked for. The key knows it from there.
+pub(crate) fn spell_out<B>(request: &mut Request<B>, scheme: &Scheme) {
+    let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
+    if !request.uri().path().starts_with('/') {
+        return;
+    }
+    let Some(authority) = request.uri().authority().cloned().or_else(host) else { return };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority));
+    *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
+}
+
+/// The scheme that the edge before this one names.
+fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    match last_told(headers, "x-forwarded-proto")? {
+        "https" => Some(Scheme::HTTPS),
+        "http" => Some(Scheme::HTTP),
+        _ => None,
+    }
+}
+
+/// Where its viewer is. The port is told by nobody.
+fn told_address(headers: &HeaderMap) -> Option<SocketAddr> {
+    Some(SocketAddr::new(last_told(headers, "x-forwarded-for")?.parse().ok()?, 0))
+}
+
+/// The edge before this one has put its own at the end.
+fn last_told<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let line = headers.get_all(name).iter().next_back()?;
+    Some(line.to_str().ok()?.rsplit(',').next()?.trim())
 }
 
 fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
@@ -209,8 +265,8 @@ mod tests {
             ("GET", "a", &["a"], Err(Target)),
             ("CONNECT", "a:443", &["a:443"], Err(Connect)),
         ] {
-            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP);
-            assert_eq!(answer, expected, "{method} {target} {hosts:?}");
+            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, None);
+            assert_eq!(answer, expected.map(|()| HTTP), "{method} {target} {hosts:?}");
         }
     }
 
@@ -223,8 +279,8 @@ mod tests {
             (Version::HTTP_10, "/", &[], Ok(())),
             (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
         ] {
-            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP);
-            assert_eq!(answer, expected, "{version:?} {target} {hosts:?}");
+            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP, None);
+            assert_eq!(answer, expected.map(|()| HTTP), "{version:?} {target} {hosts:?}");
         }
     }
 
@@ -237,7 +293,7 @@ mod tests {
             ("http://a/", "a", Err(Refusal::Scheme)),
         ] {
             let mut request = request(Version::HTTP_11, "GET", target, &[host]);
-            assert_eq!(admit(&mut request, &HTTPS), expected, "{target} {host}");
+            assert_eq!(admit(&mut request, &HTTPS, None), expected.map(|()| HTTPS), "{target} {host}");
         }
     }
 
@@ -247,8 +303,49 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] {
             request.headers_mut().insert(name, HeaderValue::from_static("evil"));
         }
-        admit(&mut request, &HTTP).unwrap();
+        admit(&mut request, &HTTP, None).unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
+    }
+
+    #[test]
+    fn an_edge_says_by_which_scheme_its_viewer_came() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for (shown, connection, told, scheme, target) in [
+            ("0123456789abcdef", HTTP, "https", HTTPS, "https://a/x?y"),
+            ("0123456789abcdef", HTTPS, "https, http", HTTP, "http://a/x?y"),
+            ("0123456789abcdef", HTTP, "http", HTTP, "/x?y"),
+            ("0123456789abcdef", HTTP, "ftp", HTTP, "/x?y"),
+            ("0123456789abcdee", HTTP, "https", HTTP, "/x?y"),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", "/x?y", &["a"]);
+            request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
+            request.headers_mut().insert("x-forwarded-proto", told.parse().unwrap());
+            let mut nobody_knows = request.clone();
+            assert_eq!(admit(&mut request, &connection, Some(&token)), Ok(scheme), "{told}");
+            assert_eq!(request.uri(), target, "{told}");
+            assert!(!request.headers().contains_key("x-forwarded-proto"));
+            assert_eq!(admit(&mut nobody_knows, &connection, None), Ok(connection));
+        }
+    }
+
+    #[test]
+    fn an_edge_says_where_its_viewer_is() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for (shown, told, address) in [
+            ("0123456789abcdef", "192.0.2.1", "192.0.2.1:0"),
+            ("0123456789abcdef", "evil, 2001:db8::1", "[2001:db8::1]:0"),
+            ("0123456789abcdef", "unknown", "198.51.100.1:9"),
+            ("0123456789abcdee", "192.0.2.1", "198.51.100.1:9"),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", "/", &["a"]);
+            request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
+            request.headers_mut().insert("x-forwarded-for", told.parse().unwrap());
+            request.extensions_mut().insert(Viewer::new("198.51.100.1:9".parse().unwrap()));
+            admit(&mut request, &HTTP, Some(&token)).unwrap();
+            assert!(!request.headers().contains_key("x-forwarded-for"));
+            let viewer: &Viewer = request.extensions().get().unwrap();
+            assert_eq!(viewer.address(), address.parse().unwrap(), "{told}");
+        }
     }
 
     #[test]
@@ -256,7 +353,7 @@ mod tests {
         let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
         request.headers_mut().append(COOKIE, HeaderValue::from_static("a=1"));
         request.headers_mut().append(COOKIE, HeaderValue::from_static("b=2"));
-        admit(&mut request, &HTTP).unwrap();
+        admit(&mut request, &HTTP, None).unwrap();
         assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

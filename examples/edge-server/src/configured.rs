@@ -39,6 +39,7 @@ pub(crate) async fn check(file: &Path) -> Result<(), Report> {
         Some(Problem { place: Some(control.place), reason })
     };
     problems.extend(config.control.as_ref().and_then(control));
+    problems.extend(Membership::check(&config).err());
     problems.extend(config.listeners.iter().filter_map(|listener| certificates(listener).err()));
     if problems.is_empty() { Ok(()) } else { Err(report(file, problems)) }
 }
@@ -51,7 +52,8 @@ pub(crate) async fn check(file: &Path) -> Result<(), Report> {
 #[tokio::main]
 pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Error>> {
     let mut site = Site::new(&config).await.map_err(|problems| report(&file, problems))?;
-    let membership = Membership::configured(site.edge(), &config).await?;
+    let membership = Membership::configured(site.edge(), &config).await;
+    let membership = membership.map_err(|problem| report(&file, vec![problem]))?;
     if let Some(membership) = &membership {
         site = site.joined(membership, &config).map_err(|problems| report(&file, problems))?;
     }
@@ -231,28 +233,28 @@ async fn reload(
     site: Current,
     membership: Option<Membership>,
     file: PathBuf,
-    mut before: Config,
+    started: Config,
 ) {
     while hangups.recv().await.is_some() {
         let outcome = async {
             let config = Config::load(&file)?;
+            let differs = config.differs_where_fixed(&started);
+            let config = config.keeping(&started);
             let new = current(&site).reconfigured(&config).await.and_then(|new| match &membership {
-                // The parents are as they were: they are read at the start alone.
-                Some(membership) => new.joined(membership, &before),
+                Some(membership) => new.joined(membership, &config),
                 None => Ok(new),
             });
-            Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, config))
+            Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, differs))
         };
         match outcome.await {
-            Ok((new, config)) => {
+            Ok((new, differs)) => {
                 if let Some(membership) = &membership {
                     membership.follower.reconfigured(new.edge());
                 }
                 *site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                if let Some(fixed) = config.differs_where_fixed(&before) {
+                if let Some(fixed) = differs {
                     tracing::warn!("{fixed} changed, and is read at the start alone");
                 }
-                before = config;
                 tracing::info!("reconfigured from {}", file.display());
             }
             Err(report) => {

@@ -14,7 +14,7 @@ use tower_edge::origin::GroupPolicy;
 use tower_edge::origin::upstream::Upstream;
 
 use crate::args::DistributionArgs;
-use crate::config::Config;
+use crate::config::{Config, Distribution, Problem};
 use crate::site::{Source, erased};
 use crate::token;
 
@@ -40,7 +40,7 @@ pub(crate) struct Membership {
     pub(crate) invalidator: BusInvalidator,
     pub(crate) places: Arc<[Place]>,
     addresses: Option<Arc<AddressTable>>,
-    token: Option<Token>,
+    pub(crate) token: Option<Token>,
 }
 
 impl Membership {
@@ -82,7 +82,7 @@ impl Membership {
         args: &DistributionArgs,
     ) -> Result<Option<Self>, String> {
         let Some(url) = &args.redis else { return Ok(None) };
-        let bus = redis(url, &args.namespace)?;
+        let bus = redis(url, &args.namespace).map_err(|error| format!("--redis {error}"))?;
         let token = shown(args.edge_token_file.as_deref())?;
         let place = args.at.map(|at| Place {
             name: name.to_owned(),
@@ -99,20 +99,21 @@ impl Membership {
     /// # Errors
     ///
     /// What is wrong with it.
-    pub(crate) async fn configured(edge: &Edge, config: &Config) -> Result<Option<Self>, String> {
+    pub(crate) async fn configured(edge: &Edge, config: &Config) -> Result<Option<Self>, Problem> {
         let Some(distribution) = &config.distribution else { return Ok(None) };
-        let bus = redis(&distribution.redis, &distribution.namespace)?;
-        let token = shown(distribution.token_file.as_deref())?;
-        let read = |file: &PathBuf| {
-            let text =
-                std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-            text.parse::<AddressTable>().map_err(|error| format!("{}: {error}", file.display()))
-        };
-        let addresses = distribution.addresses.as_ref().map(read).transpose()?;
-        let places = distribution.places.clone();
-        let membership =
-            Self::new(edge, &config.name, bus, distribution.without_contact, places, token).await?;
-        Ok(Some(Self { addresses: addresses.map(Arc::new), ..membership }))
+        let problem = |reason| Problem { place: Some(distribution.place), reason };
+        let Named { bus, token, addresses } = named(distribution).map_err(problem)?;
+        let (policy, places) = (distribution.without_contact, distribution.places.clone());
+        let membership = Self::new(edge, &config.name, bus, policy, places, token).await;
+        let membership = membership.map_err(|reason| problem(format!("distribution: {reason}")))?;
+        Ok(Some(Self { addresses, ..membership }))
+    }
+
+    /// Looks at what a file names, and joins nothing.
+    pub(crate) fn check(config: &Config) -> Result<(), Problem> {
+        let Some(distribution) = &config.distribution else { return Ok(()) };
+        let outcome = named(distribution).map(drop);
+        outcome.map_err(|reason| Problem { place: Some(distribution.place), reason })
     }
 
     /// What is behind the edge: its parents, and `origin` where all of them fail.
@@ -170,6 +171,26 @@ impl Membership {
     }
 }
 
+/// What a file names for a distribution.
+struct Named {
+    bus: Arc<dyn Bus>,
+    token: Option<Token>,
+    addresses: Option<Arc<AddressTable>>,
+}
+
+fn named(distribution: &Distribution) -> Result<Named, String> {
+    let bus =
+        redis(&distribution.redis, &distribution.namespace).map_err(|error| format!("redis: {error}"))?;
+    let token = shown(distribution.token_file.as_deref())?;
+    let read = |file: &PathBuf| {
+        let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+        text.parse::<AddressTable>().map(Arc::new).map_err(|error| wrong(&error))
+    };
+    let addresses = distribution.addresses.as_ref().map(read).transpose()?;
+    Ok(Named { bus, token, addresses })
+}
+
 /// What edges show each other.
 fn shown(file: Option<&Path>) -> Result<Option<Token>, String> {
     let Some(file) = file else { return Ok(None) };
@@ -183,11 +204,10 @@ fn redis(url: &str, namespace: &str) -> Result<Arc<dyn Bus>, String> {
 
     let mut settings = RedisSettings::default();
     namespace.clone_into(&mut settings.namespace);
-    let redis = Redis::new(url, settings).map_err(|error| format!("--redis {error}"))?;
-    Ok(Arc::new(redis))
+    Ok(Arc::new(Redis::new(url, settings).map_err(|error| error.to_string())?))
 }
 
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str, _: &str) -> Result<Arc<dyn Bus>, String> {
-    Err("--redis needs the feature redis of edge-server".into())
+    Err("needs the feature redis of edge-server".into())
 }

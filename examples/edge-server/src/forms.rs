@@ -36,9 +36,11 @@ pub(crate) fn name(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+pub(crate) const NO_FIELD: &str = "not the name of a header field";
+
 /// The name of a field that is read as RFC 9213 has it, which `Cache-Control` is not.
 pub(crate) fn field(text: &str) -> Result<HeaderName, &'static str> {
-    let name: HeaderName = text.parse().map_err(|_| "not the name of a header field")?;
+    let name: HeaderName = text.parse().map_err(|_| NO_FIELD)?;
     if name == hyper::header::CACHE_CONTROL {
         Err("Cache-Control counts anyway, after these")
     } else {

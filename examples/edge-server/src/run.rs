@@ -82,12 +82,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     match membership {
         None => {
             let answers = without_loops(upstream, edge.layer().layer(origin_side));
-            serve::serve(listener, answers, control, closing).await;
+            serve::serve(listener, answers, None, control, closing).await;
         }
         Some(membership) => {
             let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
             let answers = without_loops(upstream, membership.parent(&edge, origin));
-            serve::serve(listener, answers, control, closing).await;
+            serve::serve(listener, answers, membership.token.clone(), control, closing).await;
             membership.leave().await;
         }
     }

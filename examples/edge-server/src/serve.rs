@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Layer, Service, service_fn};
+use tower_edge::distribution::Token;
 use tower_edge::origin::Viewer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
@@ -40,10 +41,11 @@ const CONTROL_CONNECTIONS: usize = 256;
 pub(crate) struct Local(pub(crate) SocketAddr);
 
 /// Answers viewers from `cache` and operators from `control` until SIGINT or SIGTERM, then lets running requests end.
-/// `closing` says so to whoever waits for something else.
+/// `closing` says so to whoever waits for something else, and `token` is what other edges show.
 pub(crate) async fn serve<C, B>(
     listener: TcpListener,
     cache: C,
+    token: Option<Token>,
     control: Option<(TcpListener, Router)>,
     closing: watch::Sender<bool>,
 ) where
@@ -53,13 +55,14 @@ pub(crate) async fn serve<C, B>(
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    until_signal(vec![viewers(listener, cache, &closing)], control, &closing).await;
+    until_signal(vec![viewers(listener, cache, token, &closing)], control, &closing).await;
 }
 
 /// Answers viewers on one listener, without end.
 pub(crate) fn viewers<C, B>(
     listener: TcpListener,
     cache: C,
+    token: Option<Token>,
     closing: &watch::Sender<bool>,
 ) -> BoxFuture<'_, ()>
 where
@@ -70,8 +73,9 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let limits = Limits::default();
-    let public =
-        service_fn(move |request| -> BoxFuture<'static, _> { Box::pin(answer(cache.clone(), request)) });
+    let public = service_fn(move |request| -> BoxFuture<'static, _> {
+        Box::pin(answer(cache.clone(), token.clone(), request))
+    });
     Box::pin(listen(listener, server(&limits), limits, public, closing))
 }
 
@@ -284,12 +288,16 @@ async fn drive<C, E>(
     }
 }
 
-async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Response<Body<B>>, Infallible>
+async fn answer<C, B>(
+    cache: C,
+    token: Option<Token>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body<B>>, Infallible>
 where
     C: Service<Request<Incoming>, Response = Response<B>>,
     C::Error: Into<BoxError>,
 {
-    if let Err(refusal) = admit(&mut request, &Scheme::HTTP) {
+    if let Err(refusal) = admit(&mut request, &Scheme::HTTP, token.as_ref()) {
         return Ok(page(refusal.status(), refusal.reason()));
     }
     Ok(match ask(cache, request).await {

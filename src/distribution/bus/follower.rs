@@ -1,23 +1,25 @@
 //! How an edge follows a log: [`Follower`].
 //!
-//! Three loops in one task. One reads, decides by [`step`] and applies; one waits for the sweeps of what was applied; one
-//! reports both, at once and at least with every heartbeat.
+//! Four loops in one task. One reads, decides by [`step`] and applies; one waits for the sweeps of what was applied; one
+//! reports both, at once and at least with every heartbeat; one [tells](telling) what writes through the edge invalidate.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, Uri};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::backoff::Backoff;
 use super::step::{Left, Reset, Step, step};
-use super::{Bus, BusError, BusReader, Position, Read, Report};
+use super::{Bus, BusError, BusReader, Position, Read, Report, telling};
 use crate::contact::WithoutContact;
 use crate::edge::Edge;
 use crate::error::ConfigError;
-use crate::invalidation::{Invalidation, Receipt};
+use crate::invalidation::{Invalidation, Receipt, Scope};
 use crate::sync::Mutex;
 
 /// How an edge follows a log.
@@ -49,7 +51,7 @@ impl Default for FollowerSettings {
 pub struct Progress {
     /// Up to here the log is in force on the edge. `None` before it has first reached the log.
     pub applied: Option<Position>,
-    /// Up to here nothing is left in its memory either.
+    /// Up to here nothing is left in its memory either. What other edges' writes invalidate is not waited for.
     pub swept: Option<Position>,
     /// Up to here the log may be in force on the edge: it is being applied. What the edge asks others for from now on has
     /// to be as new as that.
@@ -117,9 +119,10 @@ impl Follower {
             trouble: Mutex::default(),
         });
         edge.0.contact.lose(inner.settings.without_contact);
+        edge.0.outbox.follow(true);
         let following = Arc::clone(&inner);
         let task = runtime.spawn(async move {
-            tokio::join!(following.read(), following.sweep(), following.report());
+            tokio::join!(following.read(), following.sweep(), following.report(), following.tell());
         });
         Ok(Self { inner, task: task.abort_handle() })
     }
@@ -159,13 +162,25 @@ impl Follower {
         self.progress().begun
     }
 
+    /// How new what the edge asks another edge for has to be. Where no place in the log says it yet, as new as the origin:
+    /// [why](telling).
+    pub(crate) fn as_new_as(&self, uri: &Uri, headers: &HeaderMap) -> Option<Position> {
+        let edge = &self.inner.edge.0;
+        let exact =
+            || edge.uri_scope(uri, headers).map(|of_uri| [of_uri, Scope::path(uri.path(), uri.query())]);
+        // In this order: the log has come to what is no longer in the outbox.
+        if edge.outbox.concerns(exact) { Some(Position::NOWHERE) } else { self.begun() }
+    }
+
     /// Stops following, where others still hold this.
     pub(crate) async fn retire(&self) -> Result<(), BusError> {
+        self.inner.told().await;
         self.task.abort();
         // A report on its way would put the edge on the roll again.
         while !self.task.is_finished() {
             tokio::task::yield_now().await;
         }
+        self.inner.edge.0.outbox.follow(false);
         self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
         self.inner.bus.leave(&self.inner.id).await
     }
@@ -204,6 +219,7 @@ impl Follower {
     /// # Errors
     /// If the log cannot be reached; then receipts wait until the edge counts as silent.
     pub async fn leave(self) -> Result<(), BusError> {
+        self.inner.told().await;
         self.task.abort();
         self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
         self.inner.bus.leave(&self.inner.id).await
@@ -213,6 +229,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.task.abort();
+        self.inner.edge.0.outbox.follow(false);
     }
 }
 
@@ -308,7 +325,7 @@ impl Inner {
             }
             Step::Reset { why, to, renew: false } => {
                 self.begins(to);
-                let receipt = self.apply(Invalidation::all());
+                let receipt = Some((to, self.apply(Invalidation::all())));
                 if let Some(had) = had.filter(|had| had.incarnation != to.incarnation) {
                     left.add(had.incarnation);
                 }
@@ -323,9 +340,15 @@ impl Inner {
                     self.begins(*last);
                 }
                 let mut unreadable = 0;
-                let mut last = None;
+                let (mut last, mut receipt) = (None, None);
                 for (position, record) in records {
+                    last = Some(position);
                     let invalidation = match record {
+                        // In force here since before it was told.
+                        Ok(record) if record.author() == telling::author(&self.id) => {
+                            self.edge.0.outbox.arrives(record.id());
+                            continue;
+                        }
                         Ok(record) => record.into_invalidation(),
                         // Nobody knows what it is about.
                         Err(_) => {
@@ -333,10 +356,14 @@ impl Inner {
                             Invalidation::all()
                         }
                     };
-                    last = Some((position, self.apply(invalidation)));
+                    if invalidation.is_by_writes() {
+                        self.edge.0.invalidate_as_told(invalidation.scopes);
+                    } else {
+                        receipt = Some((position, self.apply(invalidation)));
+                    }
                 }
                 match last {
-                    Some((position, receipt)) => {
+                    Some(position) => {
                         self.applied(position, receipt, |progress| progress.unreadable += unreadable);
                         Ok(position)
                     }
@@ -358,12 +385,19 @@ impl Inner {
         edge.invalidator().apply(invalidation)
     }
 
-    fn applied(&self, position: Position, receipt: Receipt, more: impl FnOnce(&mut Progress)) {
+    fn applied(
+        &self,
+        position: Position,
+        receipt: Option<(Position, Receipt)>,
+        more: impl FnOnce(&mut Progress),
+    ) {
         self.progress.send_modify(|progress| {
             progress.applied = Some(position);
             more(progress);
         });
-        self.sweeping.send_replace(Some((position, receipt)));
+        if receipt.is_some() {
+            self.sweeping.send_replace(receipt);
+        }
     }
 
     /// Waits for the sweep of what was applied last, whatever comes meanwhile; that of what was before is then over, too.
@@ -409,6 +443,15 @@ impl Inner {
         }
     }
 
+    async fn tell(&self) {
+        telling::tell(&self.edge, &*self.bus, &self.id, &self.settings, |error| self.in_trouble(error)).await;
+    }
+
+    /// Waits until the log has what writes have invalidated so far, but not for long.
+    async fn told(&self) {
+        let _ = timeout(self.settings.heartbeat, self.edge.0.outbox.emptied()).await;
+    }
+
     fn in_contact(&self, note: impl FnOnce(&mut Contacts)) {
         let mut contacts = self.contacts.lock();
         note(&mut contacts);
@@ -420,29 +463,6 @@ impl Inner {
 
     fn in_trouble(&self, error: BusError) {
         *self.trouble.lock() = Some(error);
-    }
-}
-
-/// Longer waits from failure to failure.
-struct Backoff {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    fn new(settings: &FollowerSettings) -> Self {
-        let longest = settings.heartbeat.max(settings.retry);
-        Self { first: settings.retry, longest, next: settings.retry }
-    }
-
-    async fn wait(&mut self) {
-        sleep(self.next).await;
-        self.next = self.next.saturating_mul(2).min(self.longest);
-    }
-
-    fn reset(&mut self) {
-        self.next = self.first;
     }
 }
 

@@ -36,14 +36,27 @@
 //!
 //! # Writes
 //!
-//! What a successful PUT, POST or DELETE through an edge clears, it clears on that edge. Other edges learn of it when
-//! somebody appends it.
+//! What a successful PUT, POST or DELETE through an edge clears (its target, what its answer names in `Location` and
+//! `Content-Location`, and the groups in `Cache-Group-Invalidation`) it clears on that edge before its writer has the answer.
+//! Then the edge's follower appends it, as it does all that came meanwhile, in one record: the other edges learn of it some
+//! milliseconds later. So who reads by the edge that they wrote by reads what they wrote, and by another edge may for that
+//! long read what was before (RFC 9111 §4.4 asks no more, and nobody waits for the log). Who needs more sends an invalidation
+//! besides and waits for its receipt.
+//!
+//! While the log is away this waits for it, too: up to 1,024 names, or 256 KiB of them. What is more becomes one record that
+//! clears everything. It is lost with the process, or if the edge stops following before the log is back; then other edges
+//! keep what they have for its lifetime. Nobody has a receipt of what writes clear, and it is not in the history of
+//! [`Invalidator`](crate::Invalidator).
+//!
+//! An edge that has [parents](super::Announce) asks them, from a write until it reads of it in the log, for nothing that the
+//! write may be about but the origin's own answer.
 //!
 //! # Without contact
 //!
 //! An edge that cannot reach the log cannot know what was cleared. What it then does is the operator's choice:
 //! [`WithoutContact`].
 
+mod backoff;
 mod error;
 mod follower;
 mod invalidator;
@@ -54,6 +67,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod step;
+mod telling;
 
 use std::fmt;
 use std::future::Future;

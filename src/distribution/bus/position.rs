@@ -31,6 +31,9 @@ pub struct Position {
 }
 
 impl Position {
+    /// Behind every place in every log.
+    pub(crate) const NOWHERE: Self = Self { incarnation: Incarnation(0), number: u64::MAX };
+
     /// Whether who has come here has also seen what is at `other`. Not known, so `false`, for another incarnation.
     pub fn has_reached(&self, other: &Self) -> bool {
         self >= other

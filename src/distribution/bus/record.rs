@@ -12,7 +12,7 @@
 //! | created | number: milliseconds since 1970 |
 //! | flags | one byte: 1 soft, 2 with a reference |
 //! | author, and reference if there is one | texts of at most 256 bytes |
-//! | paths and wildcards it counts for | numbers |
+//! | paths and wildcards it counts for | numbers; no paths if writes through an edge made it |
 //! | scopes | their number, then each: one byte with its kind, and its parts |
 //! | paths and URLs with a query | the same |
 //!
@@ -28,7 +28,7 @@ use crate::invalidation::{Invalidation, Prefix, Queried, Scope};
 const VERSION: u8 = 1;
 /// The largest record, in bytes.
 const MAX_RECORD: usize = 1 << 20;
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 const SOFT: u8 = 1;
 const REFERENCE: u8 = 2;
 

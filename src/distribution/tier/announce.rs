@@ -61,8 +61,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         // For the child's sake alone, if it is its request that is passed on; the answer is not stored here.
         let passed_on = request.extensions_mut().remove::<AsNewAs>().map(|AsNewAs(position)| position);
-        // Read after the fill was registered: whatever its stamp covers is told.
-        let position = passed_on.or_else(|| self.follower.begun());
+        // Asked after the fill was registered: whatever its stamp covers is told.
+        let position = passed_on.or_else(|| self.follower.as_new_as(request.uri(), request.headers()));
         let headers = request.headers_mut();
         super::strip(headers);
         if let Some(position) = position {

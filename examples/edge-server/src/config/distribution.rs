@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tower_edge::distribution::Coordinates;
 use tower_edge::distribution::bus::WithoutContact;
 
+use super::report::Place as InFile;
 use super::section::Section;
 use super::words;
 use crate::distribution::Place;
@@ -21,6 +22,7 @@ pub(crate) struct Distribution {
     /// Where its edges are, as far as they are named.
     pub(crate) places: Vec<Place>,
     pub(crate) addresses: Option<PathBuf>,
+    pub(crate) place: InFile,
 }
 
 impl Distribution {
@@ -47,15 +49,21 @@ impl Distribution {
         }
         // Ties are broken by name.
         places.sort_by(|one, other| one.name.cmp(&other.name));
-        let parents: Vec<_> = parents.unwrap_or_default().into_iter().map(|parent| parent.value).collect();
+        let parents = parents.unwrap_or_default();
+        for (index, parent) in parents.iter().enumerate() {
+            if parents[..index].iter().any(|before| before.value == parent.value) {
+                section.problem(parent.place, format!("parents: {:?} is there twice", parent.value));
+            }
+        }
+        let parents: Vec<_> = parents.into_iter().map(|parent| parent.value).collect();
         if !parents.is_empty() && token_file.is_none() {
             section
                 .problem(section.place, "parents need an edge-token-file, by which they know their children");
         }
         let namespace = namespace.map_or_else(|| "default".to_owned(), |namespace| namespace.value);
         let without_contact = without_contact.map(|policy| policy.value).unwrap_or_default();
-        let redis = redis?.value;
-        Some(Self { redis, namespace, without_contact, token_file, parents, places, addresses })
+        let (redis, place) = (redis?.value, section.place);
+        Some(Self { redis, namespace, without_contact, token_file, parents, places, addresses, place })
     }
 }
 

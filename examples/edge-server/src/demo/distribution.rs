@@ -74,7 +74,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
             let parents = parents.parent("shield", parent).otherwise("origin", direct);
             erased(parents.build(GroupPolicy::default())?)
         };
-        viewers.push(serve::viewers(listener, membership.parent(&edge, behind), &closing));
+        let answers = membership.parent(&edge, behind);
+        viewers.push(serve::viewers(listener, answers, membership.token.clone(), &closing));
     }
     let (edge, membership) = shield.ok_or("no shield")?;
     let flags = ControlArgs { control: Some(args.control), control_token_file: None };
