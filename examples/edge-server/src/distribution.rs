@@ -103,9 +103,8 @@ impl Membership {
         let Some(distribution) = &config.distribution else { return Ok(None) };
         let problem = |reason| Problem { place: Some(distribution.place), reason };
         let Named { bus, token, addresses } = named(distribution).map_err(problem)?;
-        let places = distribution.places.clone();
-        let membership =
-            Self::new(edge, &config.name, bus, distribution.without_contact, places, token).await;
+        let (policy, places) = (distribution.without_contact, distribution.places.clone());
+        let membership = Self::new(edge, &config.name, bus, policy, places, token).await;
         let membership = membership.map_err(|reason| problem(format!("distribution: {reason}")))?;
         Ok(Some(Self { addresses, ..membership }))
     }
