@@ -4,7 +4,7 @@ use tower_edge::Invalidation;
 use tower_edge::distribution::bus::{Reset, WithoutContact};
 
 use crate::server::{Keeps, Server};
-use crate::site::{Got, Site, eventually, settings, soon};
+use crate::site::{Got, SILENCE, Site, eventually, settings, soon};
 
 /// The key of the log of the namespace `default`.
 const LOG: &str = "tower-edge:{default}:log";
@@ -157,4 +157,18 @@ async fn a_log_that_everybody_has_applied_is_trimmed_and_one_that_somebody_lacks
     tidied().await;
     tidied().await;
     assert!(length() < 500, "{} records are kept, and nobody needs more than 10", length());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn an_empty_server_knows_nothing_of_an_edge_that_trusts_itself_for_a_while() {
+    let server = Server::start(Keeps::Nothing);
+    let policy = WithoutContact::Revalidate { after: SILENCE * 5 };
+    let site = Site::new(&server, 2, policy).await;
+    site.warm().await;
+    site.members[1].proxy.cut();
+    server.ask(&["FLUSHALL"]);
+    let receipt = site.invalidator.invalidate(Invalidation::all()).await.unwrap();
+    soon("completed", receipt.completed()).await.unwrap();
+    assert!(!site.members[1].follower.is_trusted(), "it may serve what was cleared");
 }

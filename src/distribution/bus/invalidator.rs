@@ -98,7 +98,8 @@ impl BusInvalidator {
 
     /// Receipts wait so long for an edge that does not report; then it is named as silent, and they go on without it. Five
     /// seconds by default; it has to be longer than any edge's heartbeat. On a log that was away, or is new, edges get that
-    /// long to come back.
+    /// long to come back, or as long as they [trust themselves](super::WithoutContact): one that came back empty cannot name
+    /// those that don't.
     pub fn silence(self, silence: Duration) -> Self {
         self.with(|shared| shared.silence = silence)
     }
