@@ -38,7 +38,7 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `meta` | a hash: the log's random marker, the number of its last record, since when it has that marker |
+//! | `meta` | a hash: the log's random marker, the number of its last record, the server's run, since when it has that marker and run |
 //! | `log` | a stream of records, whose ids are their numbers (`17-0`) |
 //! | `edges` | a hash: what each edge said last, and when by the server's clock |
 //! | `ref:…` | the number of the record under a reference; for a day |
