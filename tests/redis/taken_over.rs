@@ -50,3 +50,43 @@ async fn the_roll_of_a_replica_is_new_when_it_takes_over() {
     let redis = Redis::new(&replica.url(), settings(false)).unwrap();
     assert!(redis.roll().await.unwrap().age >= Duration::from_secs(1));
 }
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_reference_that_is_known_has_its_copies_too() {
+    let server = Server::start(Keeps::Nothing);
+    let replica = replica_of(&server);
+    let mut copied = settings(false);
+    copied.copies = 1;
+    copied.patience = Duration::from_secs(2);
+    let make = async || {
+        let bus = Arc::new(Redis::new(&server.url(), copied.clone()).unwrap());
+        let invalidation = Invalidation::all().reference("release-7");
+        BusInvalidator::new(bus, "test").invalidate(invalidation).await
+    };
+    make().await.unwrap();
+    server.ask(&["DEL", "tower-edge:{default}:ref:release-7"]);
+    replica.pause();
+    for _ in 0..2 {
+        let made = make().await.map(|_| ());
+        let few = matches!(made, Err(BusInvalidateError::Bus(BusError::TooFewCopies { .. })));
+        assert!(few, "the replica stands still: {made:?}");
+    }
+    replica.resume();
+    make().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn a_reference_of_a_log_that_is_lost_is_made_anew() {
+    let server = Server::start(Keeps::Nothing);
+    let site = Site::new(&server, 1, WithoutContact::Serve).await;
+    site.change().await;
+    let make = async || {
+        let receipt = site.invalidator.invalidate(Invalidation::all().reference("release-7")).await;
+        soon("completed", receipt.unwrap().completed()).await.unwrap();
+    };
+    make().await;
+    server.ask(&["DEL", "tower-edge:{default}:meta"]);
+    make().await;
+}

@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Client, IntoConnectionInfo, Script};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::link::{Link, Links};
 pub use self::server::Concern;
@@ -195,6 +195,7 @@ impl Redis {
     }
 
     async fn append(&self, record: &Record) -> Result<Position, BusError> {
+        let began = Instant::now();
         let Shared { settings, keys, scripts, .. } = &*self.shared;
         let mut link = self.links.get().await?;
         let mut call = scripts.append.prepare_invoke();
@@ -210,7 +211,8 @@ impl Redis {
             return Err(BusError::Changed);
         }
         if settings.copies > 0 {
-            let wait = millis(settings.patience).saturating_sub(1);
+            // It says how many there are before the call is given up.
+            let wait = millis(settings.patience.saturating_sub(began.elapsed()) * 3 / 4).max(1);
             let mut command = ::redis::cmd("WAIT");
             let waited = command.arg(settings.copies).arg(wait).query_async(&mut link.connection).await;
             let confirmed = self.links.checked(waited)?;
