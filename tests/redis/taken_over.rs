@@ -90,3 +90,28 @@ async fn a_reference_of_a_log_that_is_lost_is_made_anew() {
     server.ask(&["DEL", "tower-edge:{default}:meta"]);
     make().await;
 }
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn an_edge_that_may_still_use_what_it_has_is_not_forgotten() {
+    let server = Server::start(Keeps::Nothing);
+    let mut short = settings(false);
+    short.forget = Duration::from_millis(1);
+    let redis = Redis::new(&server.url(), short).unwrap();
+    let report = |name: &str, trusts_for| Report {
+        id: format!("{name}/1"),
+        name: name.into(),
+        applied: None,
+        swept: None,
+        trusts_for,
+    };
+    redis.report(&report("trusting", Some(SILENCE * 1_000))).await.unwrap();
+    redis.report(&report("gone", Some(Duration::from_millis(2)))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    server.ask(&["DEL", "tower-edge:{default}:turn"]);
+    redis.report(&report("alive", None)).await.unwrap();
+    let roll = redis.roll().await.unwrap();
+    let mut names: Vec<_> = roll.members.iter().map(|(report, _)| report.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["alive", "trusting"]);
+}

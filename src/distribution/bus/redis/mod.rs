@@ -80,7 +80,8 @@ pub struct RedisSettings {
     pub keep: u64,
     /// The most records that are kept, though an edge lacks them. 100,000 by default.
     pub limit: u64,
-    /// An edge that has not reported for so long is struck off the roll. An hour by default.
+    /// An edge that has not reported for so long is struck off the roll, unless it trusts itself for longer. An hour by
+    /// default.
     pub forget: Duration,
 }
 
