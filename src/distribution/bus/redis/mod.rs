@@ -8,7 +8,7 @@
 //! | a primary | records are written | [`BusError::Unfit`] |
 //! | `maxmemory-policy noeviction`, where `maxmemory` is set | the log must not be evicted | [`BusError::Unfit`] |
 //! | `appendonly yes` | or each restart clears every edge | a [`Concern`] |
-//! | `min-replicas-to-write`, where a replica may take over | a primary that was cut off must not go on as one | edges cut off with it follow it |
+//! | `min-replicas-to-write`, where a replica may take over | a primary that was cut off must not go on as one | edges cut off with it follow it, and what it acknowledges without [`copies`](RedisSettings::copies) is lost; a [`Concern`] |
 //! | no proxy that moves a connection from one server to another | a connection stands for one run of a server | nobody notices |
 //!
 //! The server is asked for this whenever a connection is made. Its address is a URL such as `redis://:password@host:6379/0`,
