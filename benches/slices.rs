@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench slices`. `TOWER_EDGE_GIB` sets how much is streamed.
 
+use std::alloc::System;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,8 +15,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tower::{Layer, Service, ServiceExt};
 use tower_edge::{Cache, CachePolicy, Edge, Slices};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const GIB: u64 = 1 << 30;
 const FRAME: u64 = 64 * 1024;
@@ -143,6 +148,12 @@ fn resident() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
+/// MiB that the allocator has given out.
+fn heap() -> u64 {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) as u64 >> 20
+}
+
 /// Readers at different speeds, of something forty times as large as the edge.
 async fn memory() {
     let gib = std::env::var("TOWER_EDGE_GIB").map_or(10, |text| text.parse().expect("a number"));
@@ -171,25 +182,30 @@ async fn memory() {
             })
         })
         .collect();
-    let mut peaks = Vec::new();
+    // What is given out, resident, stored and in flight, at most in a second.
+    let mut peaks: Vec<[u64; 4]> = Vec::new();
     // Until the fastest has all of it.
     while !readers[0].is_finished() {
-        let (mut peak, second) = (0, Instant::now());
+        let (mut peak, second) = ([0; 4], Instant::now());
         while second.elapsed() < Duration::from_secs(1) && !readers[0].is_finished() {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            peak = peak.max(resident());
+            let stats = edge.stats();
+            let now = [heap(), resident(), stats.bytes >> 20, stats.bytes_in_flight >> 20];
+            peak = std::array::from_fn(|at| now[at].max(peak[at]));
         }
         peaks.push(peak);
     }
-    let stats = edge.stats();
     println!(
         "{gib} GiB to {READERS} readers, an edge of 256 MiB: {:.1} GiB read and {:.1} GiB pulled in {:.1} s",
         read.load(Ordering::Relaxed) as f64 / GIB as f64,
         origin.pulled.load(Ordering::Relaxed) as f64 / GIB as f64,
         began.elapsed().as_secs_f64()
     );
-    println!("  resident {before} MiB before, then at most, second by second: {peaks:?} MiB");
-    println!("  {} MiB in the store, {} MiB in flight", stats.bytes >> 20, stats.bytes_in_flight >> 20);
+    println!("  at most, second by second, in MiB ({before} resident before):");
+    for (at, name) in ["given out", "resident", "stored", "in flight"].into_iter().enumerate() {
+        let peaks: Vec<String> = peaks.iter().map(|peak| format!("{:>3}", peak[at])).collect();
+        println!("  {name:>9} {}", peaks.join(" "));
+    }
     readers.iter().for_each(|reader| reader.abort());
 }
 

@@ -292,6 +292,8 @@ pub struct Slices {
     /// default.
     pub threshold: u64,
     /// Slices fetched ahead of a reader, within the range it asked for; 16 at most. 1 by default.
+    ///
+    /// Each reader holds them, and the one it reads, beside what the edge's capacity is for: they may have been evicted.
     pub read_ahead: usize,
 }
 

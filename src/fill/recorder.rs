@@ -388,6 +388,9 @@ impl Recorder {
                 NotStored::Partial if self.probe.is_some() => Uncacheable::TooLarge,
                 _ => Uncacheable::NotShared,
             });
+        } else if why == NotStored::Authorization && self.probe.is_some() {
+            // The whole would have been for the one who asked; a slice is for nobody, and the next is spared it.
+            self.note(&self.fill_key.for_credentials(), Uncacheable::NotShared);
         }
         self.edge.counters.not_stored(why);
         self.lead.leave_registry();
@@ -413,8 +416,12 @@ impl Recorder {
     }
 
     fn note_uncacheable(&self, why: Uncacheable) {
+        self.note(&self.fill_key, why);
+    }
+
+    fn note(&self, key: &KeyBuf, why: Uncacheable) {
         let until = self.edge.clock.elapsed().saturating_add(self.policy.limits.uncacheable_memo);
-        self.edge.memos.note(&self.fill_key, why, until, self.stamp.as_of());
+        self.edge.memos.note(key, why, until, self.stamp.as_of());
     }
 
     pub(super) fn max_length(&self) -> u64 {

@@ -39,6 +39,7 @@ const CUSTOM: u8 = 4;
 const VARIANT: u8 = 5;
 const RULE: u8 = 6;
 const SLICE: u8 = 7;
+const CREDENTIALS: u8 = 8;
 
 /// Forwarding fields from which an origin may take the effective URI. The viewer's address is not among them.
 static EFFECTIVE_URI: [HeaderName; 13] = [
@@ -209,6 +210,13 @@ impl KeyBuf {
     pub(crate) fn for_slice(&self, generation: u64, index: u64) -> Self {
         let mut key = self.clone();
         key.named(SLICE, &generation.to_be_bytes(), &index.to_be_bytes());
+        key
+    }
+
+    /// The key of what is remembered of requests with credentials alone.
+    pub(crate) fn for_credentials(&self) -> Self {
+        let mut key = self.clone();
+        key.named(CREDENTIALS, b"", b"");
         key
     }
 

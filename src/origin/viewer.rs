@@ -43,6 +43,12 @@ impl Viewer {
         Self { https, ..self }
     }
 
+    /// The same connection, but of somebody at `address`: who stands between says so, and is believed.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
+    }
+
     /// Keeps `value` for as long as anything is left of the viewer's connection, such as a tunnel, which outlives both
     /// its request and the answer. What a server counts its connections by goes here.
     #[must_use]

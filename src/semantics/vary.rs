@@ -138,11 +138,12 @@ impl Field {
     }
 
     fn matches(&self, request: &HeaderMap, normalise: Normalise) -> bool {
-        if let Some(line) = only_line(request, &self.name).map(HeaderValue::as_bytes)
-            && (self.sent.as_deref() == Some(line) || self.value.as_deref() == Some(line))
-        {
+        let mut lines = request.get_all(&self.name).iter().map(HeaderValue::as_bytes);
+        match (lines.next(), lines.next()) {
+            (None, _) => return self.value.is_none(),
             // A normal form is its own normal form, so the second comparison holds too.
-            return true;
+            (line, None) if self.sent.as_deref() == line || self.value.as_deref() == line => return true,
+            _ => {}
         }
         normal_form(&self.name, request, normalise).as_deref() == self.value.as_deref()
     }

@@ -63,6 +63,7 @@ impl<S, B> Miss<S, B> {
             others: Vec::new(),
             ranged: false,
             slices: None,
+            is_counted: false,
         };
         Self { origin, parts, body, reader, after: None }
     }
@@ -96,6 +97,7 @@ where
         match reader.edge.memos.look(&reader.fill_key, now, &reader.edge.log) {
             Some(Uncacheable::TooLarge) if reader.may_have_part() => return self.part().await,
             Some(_) => return self.alone(Some(Detail::Uncacheable)).await,
+            None if reader.gets_no_slice(now) => return self.alone(Some(Detail::Uncacheable)).await,
             None => {}
         }
         let Ok(runtime) = Handle::try_current() else {

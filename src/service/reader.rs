@@ -53,6 +53,8 @@ pub(super) struct Reader {
     pub(super) ranged: bool,
     /// How slices are got, and where. `None` under a policy that has none.
     pub(super) slices: Option<(Arc<dyn Asks>, Handle)>,
+    /// The request has been counted: another answer takes the place of one that nobody got.
+    pub(super) is_counted: bool,
 }
 
 /// What waiting for another request's fill came to.
@@ -261,6 +263,14 @@ impl Reader {
         }
     }
 
+    /// Whether the origin has lately said that a slice got with credentials is not for everyone.
+    pub(super) fn gets_no_slice(&self, now: Duration) -> bool {
+        self.facts.authorization
+            && self.stored.is_none()
+            && self.probe(false).is_some()
+            && self.edge.memos.look(&self.fill_key.for_credentials(), now, &self.edge.log).is_some()
+    }
+
     /// Whether an answer with this status, to the request for a slice, is what the viewer's own would have.
     pub(super) fn takes_of_probe(&self, status: StatusCode) -> bool {
         match status {
@@ -312,6 +322,8 @@ impl Reader {
     }
 
     pub(super) fn count(&self, outcome: &Outcome) {
-        self.edge.counters.answered(outcome);
+        if !self.is_counted {
+            self.edge.counters.answered(outcome);
+        }
     }
 }

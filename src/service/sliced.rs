@@ -94,7 +94,8 @@ where
 
     /// Waits for the first slice of an answer. If the object is another by now, the request starts over; if there is no
     /// slice to be had, it is forwarded.
-    async fn begun(self, mut response: Response<Body<R>>) -> Result<Response<Body<R>>, S::Error> {
+    async fn begun(mut self, mut response: Response<Body<R>>) -> Result<Response<Body<R>>, S::Error> {
+        self.reader.is_counted = true;
         for _ in 0..RESTARTS {
             match poll_fn(|cx| response.body_mut().poll_ready(cx)).await {
                 Ok(()) => return Ok(response),

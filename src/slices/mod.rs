@@ -84,11 +84,15 @@ impl Slicing {
             if let Some(stored) = self.at_hand(index) {
                 return Ok(Piece::Stored(stored));
             }
+            let mut follows = false;
             let (participant, answer) = match fills.slice(&key, needs) {
                 Turn::Follow(participant) => {
                     let wait = self.policy.limits.follower_wait.min(LONGEST_WAIT);
                     match timeout(wait, participant.answer()).await {
-                        Ok(answer) => (participant, answer),
+                        Ok(answer) => {
+                            follows = true;
+                            (participant, answer)
+                        }
                         Err(_) if needs => self.lead(fills.slice_alone(), index).await,
                         Err(_) => return Err(Missed::Failed),
                     }
@@ -107,6 +111,8 @@ impl Slicing {
                 Answer::Flowing { .. } => return Ok(Piece::Fill(participant)),
                 Answer::Unshared(Unshared::Changed) => return Err(Missed::Changed),
                 Answer::Unshared(Unshared::Failed) => {}
+                // What one viewer is refused another may have: some have credentials.
+                Answer::Unshared(Unshared::Private | Unshared::Refused(_)) if follows && needs => {}
                 Answer::Unshared(Unshared::Private | Unshared::Refused(_)) | Answer::Stored(_) => {
                     return Err(Missed::Failed);
                 }

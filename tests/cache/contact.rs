@@ -13,6 +13,7 @@ use tower_edge::distribution::bus::{
 };
 use tower_edge::{Cache, CachePolicy, Invalidation, KeyPolicy, Select};
 
+use crate::slices::{self, Film};
 use crate::support::{Origin, OriginDown, World, feed, get, read, request, response, streamed};
 
 const AFTER: Duration = Duration::from_secs(5);
@@ -114,7 +115,10 @@ impl Followed {
     }
 
     async fn by(origin: Origin, without_contact: WithoutContact, log: Arc<Local>) -> Self {
-        let world = World::new(origin);
+        Self::around(World::new(origin), without_contact, log).await
+    }
+
+    async fn around(world: World, without_contact: WithoutContact, log: Arc<Local>) -> Self {
         let wire = Wire::to(&log);
         let mut settings = FollowerSettings::default();
         settings.without_contact = without_contact;
@@ -181,6 +185,41 @@ async fn without_contact_each_request_validates_for_itself() {
     assert!(!world.ask(request("HEAD", "/", &[])).await.is_hit());
     edge.regain().await;
     assert!(world.get("/").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_contact_the_head_of_an_object_in_slices_is_validated_and_its_slices_are_used() {
+    let film = Film::new(0, 100_000);
+    let origin = Origin::new(move |seen| {
+        let answer = film.answer(&seen);
+        async move { Ok(answer) }
+    });
+    let world = World::with_policy(origin, slices::policy());
+    let without = WithoutContact::Revalidate { after: AFTER };
+    let edge = Followed::around(world, without, Arc::new(Local::new())).await;
+    let range = async |range: &str| edge.world.get_with("/film", &[("range", range)]).await;
+    range("bytes=0-4095").await;
+    assert!(range("bytes=0-0").await.is_hit());
+    edge.lose().await;
+    for (asked, (wanted, length)) in
+        [("bytes=1-1", 1), ("bytes=0-8191", 8192), ("bytes=0-8191", 8192)].into_iter().enumerate()
+    {
+        let before = edge.world.origin.asked();
+        let reply = range(wanted).await;
+        assert_eq!((reply.body.len(), reply.is_hit()), (length, false), "{wanted}");
+        assert_eq!(edge.world.origin.seen()[before].headers["if-none-match"], "\"0\"", "{wanted}");
+        // Of the slices, only the one that was not there is asked for.
+        assert_eq!(edge.world.origin.asked() - before, if asked == 1 { 2 } else { 1 }, "{wanted}");
+    }
+    edge.invalidator().invalidate(Invalidation::paths(["/film"]).unwrap()).await.unwrap();
+    edge.regain().await;
+    let before = edge.world.origin.asked();
+    assert_eq!(range("bytes=0-8191").await.body.len(), 8192);
+    assert_eq!(
+        edge.world.origin.asked() - before,
+        2,
+        "what was stored without contact is under the rule, too"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,9 +3,13 @@
 //! This server is the trust boundary. What it would not understand the same way as the origin is refused,
 //! and what viewers say about forwarding is removed, before the cache makes a key of the request.
 
+use std::net::SocketAddr;
+
 use hyper::header::{COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::{Authority, Scheme};
+use hyper::http::uri::{Authority, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
+use tower_edge::distribution::Token;
+use tower_edge::origin::Viewer;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +52,102 @@ impl Refusal {
     }
 }
 
-/// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin shall see.
+/// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin
+/// shall see. What is returned is the scheme that the viewer used: who shows the token is another edge, and says by which its
+/// viewer came, and from where.
 ///
 /// # Errors
 ///
 /// A request that another server may understand differently is refused.
-pub(crate) fn admit<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(), Refusal> {
+pub(crate) fn admit<B>(
+    request: &mut Request<B>,
+    scheme: &Scheme,
+    token: Option<&Token>,
+) -> Result<Scheme, Refusal> {
     check_target(request, scheme)?;
-    check_host(request, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
-    remove_forwarding(request.headers_mut());
-    join_cookies(request.headers_mut());
-    Ok(())
+    let seen = Seen::of(request.headers());
+    check_host(request, &seen, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
+    let Seen { cookies, forwarding, .. } = seen;
+    let is_edge = token.is_some_and(|token| token.is_shown(request.headers()));
+    let told = if is_edge { told_scheme(request.headers()) } else { None };
+    if is_edge
+        && let Some(address) = told_address(request.headers())
+        && let Some(edge) = request.extensions_mut().remove::<Viewer>()
+    {
+        request.extensions_mut().insert(edge.at(address));
+    }
+    if forwarding {
+        remove_forwarding(request.headers_mut());
+    }
+    if cookies > 1 {
+        join_cookies(request.headers_mut());
+    }
+    match told {
+        Some(told) if told != *scheme => {
+            spell_out(request, &told);
+            Ok(told)
+        }
+        _ => Ok(scheme.clone()),
+    }
+}
+
+/// Says in the target by which scheme it was asked for. The key knows it from there.
+pub(crate) fn spell_out<B>(request: &mut Request<B>, scheme: &Scheme) {
+    let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
+    if !request.uri().path().starts_with('/') {
+        return;
+    }
+    let Some(authority) = request.uri().authority().cloned().or_else(host) else { return };
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority));
+    *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
+}
+
+/// The scheme that the edge before this one names.
+fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    match last_told(headers, "x-forwarded-proto")? {
+        "https" => Some(Scheme::HTTPS),
+        "http" => Some(Scheme::HTTP),
+        _ => None,
+    }
+}
+
+/// Where its viewer is. The port is told by nobody.
+fn told_address(headers: &HeaderMap) -> Option<SocketAddr> {
+    Some(SocketAddr::new(last_told(headers, "x-forwarded-for")?.parse().ok()?, 0))
+}
+
+/// The edge before this one has put its own at the end.
+fn last_told<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let line = headers.get_all(name).iter().next_back()?;
+    Some(line.to_str().ok()?.rsplit(',').next()?.trim())
+}
+
+/// What has to be known of the fields, by one pass over them: most have nothing to be looked up for.
+#[derive(Default)]
+struct Seen<'a> {
+    /// The first line of `Host`, and how many there are.
+    host: Option<&'a [u8]>,
+    hosts: usize,
+    cookies: usize,
+    forwarding: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match *name {
+                HOST => {
+                    seen.hosts += 1;
+                    seen.host.get_or_insert(value.as_bytes());
+                }
+                COOKIE => seen.cookies += 1,
+                _ => seen.forwarding |= is_forwarding(name),
+            }
+        }
+        seen
+    }
 }
 
 fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
@@ -80,20 +169,24 @@ fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refu
     }
 }
 
-fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal> {
+fn check_host<B>(request: &Request<B>, seen: &Seen<'_>, default_port: u16) -> Result<(), Refusal> {
     let target = match request.uri().authority() {
         Some(authority) => Some(HostAndPort::of(authority, default_port)?),
         None => None,
     };
-    let mut lines = request.headers().get_all(HOST).iter();
-    let line = match (lines.next(), lines.next()) {
-        (Some(_), Some(_)) => return Err(Refusal::TwoHosts),
-        (Some(line), None) => Some(Authority::try_from(line.as_bytes()).map_err(|_| Refusal::BadHost)?),
-        (None, _) => None,
-    };
-    let host = match &line {
-        Some(authority) => Some(HostAndPort::of(authority, default_port)?),
+    if seen.hosts > 1 {
+        return Err(Refusal::TwoHosts);
+    }
+    let parsed;
+    let host = match seen.host {
         None => None,
+        Some(line) => Some(match HostAndPort::plain(line, default_port) {
+            Some(host) => host,
+            None => {
+                parsed = Authority::try_from(line).map_err(|_| Refusal::BadHost)?;
+                HostAndPort::of(&parsed, default_port)?
+            }
+        }),
     };
     match (target, host) {
         (Some(target), Some(host)) if target != host => Err(Refusal::Contradiction),
@@ -106,7 +199,7 @@ fn check_host<B>(request: &Request<B>, default_port: u16) -> Result<(), Refusal>
 
 /// What two spellings of an authority must share to mean the same (RFC 9110 §4.2.3).
 struct HostAndPort<'a> {
-    host: &'a str,
+    host: &'a [u8],
     port: u16,
 }
 
@@ -117,48 +210,64 @@ impl PartialEq for HostAndPort<'_> {
 }
 
 impl<'a> HostAndPort<'a> {
+    /// Of a name or an IPv4 address, with or without a port, as nearly every `Host` is: without the copy that an
+    /// [`Authority`] is made of. `None` of whatever else.
+    fn plain(line: &'a [u8], default_port: u16) -> Option<Self> {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let end = line.iter().position(|byte| !is_name(byte)).unwrap_or(line.len());
+        let (host, rest) = line.split_at(end);
+        let port = match rest {
+            [] => default_port,
+            [b':', digits @ ..] => port(digits)?,
+            _ => return None,
+        };
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+
     fn of(authority: &'a Authority, default_port: u16) -> Result<Self, Refusal> {
         let host = authority.host();
         // A user name in front of the host leaves more than a port behind it.
         let port = match authority.as_str().strip_prefix(host) {
             Some("" | ":") => default_port,
-            Some(rest) => rest
-                .strip_prefix(':')
-                .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-                .and_then(|digits| digits.parse().ok())
-                .filter(|port| *port != 0)
-                .ok_or(Refusal::BadHost)?,
+            Some(rest) => {
+                rest.strip_prefix(':').and_then(|digits| port(digits.as_bytes())).ok_or(Refusal::BadHost)?
+            }
             None => return Err(Refusal::BadHost),
         };
         if host.is_empty() {
             return Err(Refusal::BadHost);
         }
-        Ok(Self { host, port })
+        Ok(Self { host: host.as_bytes(), port })
     }
+}
+
+/// A port that there is, in digits and nothing else.
+fn port(digits: &[u8]) -> Option<u16> {
+    let port = digits.iter().try_fold(0u16, |port, digit| {
+        let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
+        port.checked_mul(10)?.checked_add(digit)
+    })?;
+    (port != 0).then_some(port)
 }
 
 /// The origin believes what these fields say of the viewer and its URL, so only this server may say it.
 fn remove_forwarding(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            **name == FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
-        })
-        .cloned()
-        .collect();
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name)).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
 }
 
+fn is_forwarding(name: &HeaderName) -> bool {
+    *name == FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
+}
+
 /// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` into several lines, of which HTTP/1.1 knows only one.
 fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1 {
-        // Pieces of valid values, joined by valid characters.
-        if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
+    // Pieces of valid values, joined by valid characters.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -209,8 +318,8 @@ mod tests {
             ("GET", "a", &["a"], Err(Target)),
             ("CONNECT", "a:443", &["a:443"], Err(Connect)),
         ] {
-            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP);
-            assert_eq!(answer, expected, "{method} {target} {hosts:?}");
+            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, None);
+            assert_eq!(answer, expected.map(|()| HTTP), "{method} {target} {hosts:?}");
         }
     }
 
@@ -223,8 +332,8 @@ mod tests {
             (Version::HTTP_10, "/", &[], Ok(())),
             (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
         ] {
-            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP);
-            assert_eq!(answer, expected, "{version:?} {target} {hosts:?}");
+            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP, None);
+            assert_eq!(answer, expected.map(|()| HTTP), "{version:?} {target} {hosts:?}");
         }
     }
 
@@ -237,7 +346,7 @@ mod tests {
             ("http://a/", "a", Err(Refusal::Scheme)),
         ] {
             let mut request = request(Version::HTTP_11, "GET", target, &[host]);
-            assert_eq!(admit(&mut request, &HTTPS), expected, "{target} {host}");
+            assert_eq!(admit(&mut request, &HTTPS, None), expected.map(|()| HTTPS), "{target} {host}");
         }
     }
 
@@ -247,8 +356,49 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] {
             request.headers_mut().insert(name, HeaderValue::from_static("evil"));
         }
-        admit(&mut request, &HTTP).unwrap();
+        admit(&mut request, &HTTP, None).unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
+    }
+
+    #[test]
+    fn an_edge_says_by_which_scheme_its_viewer_came() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for (shown, connection, told, scheme, target) in [
+            ("0123456789abcdef", HTTP, "https", HTTPS, "https://a/x?y"),
+            ("0123456789abcdef", HTTPS, "https, http", HTTP, "http://a/x?y"),
+            ("0123456789abcdef", HTTP, "http", HTTP, "/x?y"),
+            ("0123456789abcdef", HTTP, "ftp", HTTP, "/x?y"),
+            ("0123456789abcdee", HTTP, "https", HTTP, "/x?y"),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", "/x?y", &["a"]);
+            request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
+            request.headers_mut().insert("x-forwarded-proto", told.parse().unwrap());
+            let mut nobody_knows = request.clone();
+            assert_eq!(admit(&mut request, &connection, Some(&token)), Ok(scheme), "{told}");
+            assert_eq!(request.uri(), target, "{told}");
+            assert!(!request.headers().contains_key("x-forwarded-proto"));
+            assert_eq!(admit(&mut nobody_knows, &connection, None), Ok(connection));
+        }
+    }
+
+    #[test]
+    fn an_edge_says_where_its_viewer_is() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        for (shown, told, address) in [
+            ("0123456789abcdef", "192.0.2.1", "192.0.2.1:0"),
+            ("0123456789abcdef", "evil, 2001:db8::1", "[2001:db8::1]:0"),
+            ("0123456789abcdef", "unknown", "198.51.100.1:9"),
+            ("0123456789abcdee", "192.0.2.1", "198.51.100.1:9"),
+        ] {
+            let mut request = request(Version::HTTP_11, "GET", "/", &["a"]);
+            request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
+            request.headers_mut().insert("x-forwarded-for", told.parse().unwrap());
+            request.extensions_mut().insert(Viewer::new("198.51.100.1:9".parse().unwrap()));
+            admit(&mut request, &HTTP, Some(&token)).unwrap();
+            assert!(!request.headers().contains_key("x-forwarded-for"));
+            let viewer: &Viewer = request.extensions().get().unwrap();
+            assert_eq!(viewer.address(), address.parse().unwrap(), "{told}");
+        }
     }
 
     #[test]
@@ -256,7 +406,7 @@ mod tests {
         let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
         request.headers_mut().append(COOKIE, HeaderValue::from_static("a=1"));
         request.headers_mut().append(COOKIE, HeaderValue::from_static("b=2"));
-        admit(&mut request, &HTTP).unwrap();
+        admit(&mut request, &HTTP, None).unwrap();
         assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

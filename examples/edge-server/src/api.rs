@@ -180,6 +180,13 @@ pub(crate) struct Problem {
 pub(crate) struct Distribution {
     /// Up to where this edge has applied the log.
     pub(crate) applied: Option<String>,
+    /// Whether it uses what it has stored without asking the origin.
+    pub(crate) trusted: bool,
+    /// Why the log is out of reach, while it is.
+    pub(crate) trouble: Option<String>,
+    /// How often it treated everything as invalidated, since nobody could tell what was.
+    pub(crate) resets: u64,
+    /// None if the log is out of reach.
     pub(crate) edges: Vec<Member>,
 }
 
@@ -200,6 +207,8 @@ pub(crate) struct DistributionReceipt {
     pub(crate) created: String,
     pub(crate) position: Option<String>,
     pub(crate) state: State,
+    /// Why nothing is known of the edges.
+    pub(crate) trouble: Option<String>,
     pub(crate) edges: Vec<EdgeProgress>,
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use hyper::http::HeaderName;
 use tower_edge::distribution::Coordinates;
+use tower_edge::distribution::bus::WithoutContact;
 
 use crate::client::Call;
 use crate::forms;
@@ -16,7 +17,7 @@ use crate::media::{MOST_AHEAD, Preset};
 /// What this process is to do.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Serve(Args),
+    Serve(Box<Args>),
     /// Serve as a file says.
     Configured(PathBuf),
     /// Say what is wrong with such a file.
@@ -86,6 +87,11 @@ pub(crate) struct DistributionArgs {
     /// An edge of the distribution to ask rather than the origin, which is asked when all of them fail; may be repeated
     #[arg(long = "parent", value_name = "URL", requires = "edge_token_file", requires = "redis")]
     pub(crate) parents: Vec<String>,
+
+    /// What to do once the Redis has been out of reach for some time: serve goes on, revalidate:5s asks the origin about
+    /// everything stored, refuse:5s uses nothing stored
+    #[arg(long, value_name = "WHAT", default_value = "serve", value_parser = forms::without_contact, requires = "redis")]
+    pub(crate) without_contact: WithoutContact,
 
     /// A file with the token that the edges show each other: 32 random bytes or more, in hexadecimal or base64
     #[arg(long, value_name = "FILE", requires = "redis")]
@@ -221,7 +227,7 @@ impl Task {
             (Some(Command::DemoDistribution(args)), _) => Self::DemoDistribution(args),
             (Some(Command::Call(call)), _) => Self::Call(call),
             (None, Some(file)) => Self::Configured(file),
-            (None, None) => Self::Serve(args),
+            (None, None) => Self::Serve(Box::new(args)),
         })
     }
 }

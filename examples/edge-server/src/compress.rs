@@ -193,12 +193,14 @@ fn forbids(headers: &HeaderMap) -> bool {
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
-/// Whether a type is of text, or what else compresses well. An event stream is none: each event is to come when it is sent.
+/// Whether a type is of text, or what else compresses well. An event stream is none: each event is to come when it is sent. Nor
+/// is gRPC, which has codings of its own.
 fn is_text(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.split_once('/') {
         Some(("text", "event-stream")) => false,
+        Some(("application", name)) if name.starts_with("grpc") => false,
         Some(
             ("text", _)
             | ("font", "ttf" | "otf" | "collection")
@@ -254,5 +256,32 @@ fn weaken(headers: &mut HeaderMap) {
     if let Some(weak) = strong.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok())
     {
         headers.insert(ETAG, weak);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_what_is_like_it_is_compressed() {
+        for (kind, expected) in [
+            ("text/html; charset=utf-8", true),
+            ("Application/JSON", true),
+            ("application/problem+json", true),
+            ("image/svg+xml", true),
+            ("application/vnd.apple.mpegurl", true),
+            ("text/event-stream", false),
+            ("application/grpc", false),
+            ("application/grpc+json", false),
+            ("application/grpc-web+json", false),
+            ("image/png", false),
+            ("text", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            assert_eq!(is_text(&headers), expected, "{kind}");
+        }
+        assert!(!is_text(&HeaderMap::new()));
     }
 }

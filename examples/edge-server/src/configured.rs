@@ -6,16 +6,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use futures_util::future::BoxFuture;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
-use tower::service_fn;
 
 use crate::args::ControlArgs;
 use crate::config::{self, Config, Limits, Listener, Problem, Report};
@@ -39,6 +38,7 @@ pub(crate) async fn check(file: &Path) -> Result<(), Report> {
         Some(Problem { place: Some(control.place), reason })
     };
     problems.extend(config.control.as_ref().and_then(control));
+    problems.extend(Membership::check(&config).err());
     problems.extend(config.listeners.iter().filter_map(|listener| certificates(listener).err()));
     if problems.is_empty() { Ok(()) } else { Err(report(file, problems)) }
 }
@@ -51,7 +51,8 @@ pub(crate) async fn check(file: &Path) -> Result<(), Report> {
 #[tokio::main]
 pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Error>> {
     let mut site = Site::new(&config).await.map_err(|problems| report(&file, problems))?;
-    let membership = Membership::configured(site.edge(), &config).await?;
+    let membership = Membership::configured(site.edge(), &config).await;
+    let membership = membership.map_err(|problem| report(&file, vec![problem]))?;
     if let Some(membership) = &membership {
         site = site.joined(membership, &config).map_err(|problems| report(&file, problems))?;
     }
@@ -164,7 +165,7 @@ impl Server {
         }
         loop {
             let (stream, address, slot) = serve::accept(&listener, &self.slots).await;
-            let Some(peer) = Peer::new(&stream, address, certificates.is_some(), slot) else { continue };
+            let peer = Peer::new(&stream, address, certificates.is_some(), slot);
             let connection = self.clone().connection(http.clone(), stream, peer, certificates.clone());
             tokio::spawn(connection);
         }
@@ -180,11 +181,10 @@ impl Server {
         let closing = self.closing.subscribe();
         let (limits, site, https_port) = (self.limits, self.site, self.https_port);
         let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
-        let answers =
-            service_fn(move |request: Request<Incoming>| -> BoxFuture<'static, Result<_, Infallible>> {
-                let (site, scheme) = (current(&site), scheme.clone());
-                Box::pin(async move { Ok(site.answer(request, &scheme, https_port).await) })
-            });
+        let answers = service_fn(move |request: Request<Incoming>| {
+            let (site, scheme) = (current(&site), scheme.clone());
+            async move { Ok::<_, Infallible>(site.answer(request, &scheme, https_port).await) }
+        });
         // Only these two are told to close.
         drop(self.closing);
         match certificates {
@@ -231,28 +231,28 @@ async fn reload(
     site: Current,
     membership: Option<Membership>,
     file: PathBuf,
-    mut before: Config,
+    started: Config,
 ) {
     while hangups.recv().await.is_some() {
         let outcome = async {
             let config = Config::load(&file)?;
+            let differs = config.differs_where_fixed(&started);
+            let config = config.keeping(&started);
             let new = current(&site).reconfigured(&config).await.and_then(|new| match &membership {
-                // The parents are as they were: they are read at the start alone.
-                Some(membership) => new.joined(membership, &before),
+                Some(membership) => new.joined(membership, &config),
                 None => Ok(new),
             });
-            Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, config))
+            Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, differs))
         };
         match outcome.await {
-            Ok((new, config)) => {
+            Ok((new, differs)) => {
                 if let Some(membership) = &membership {
                     membership.follower.reconfigured(new.edge());
                 }
                 *site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                if let Some(fixed) = config.differs_where_fixed(&before) {
+                if let Some(fixed) = differs {
                     tracing::warn!("{fixed} changed, and is read at the start alone");
                 }
-                before = config;
                 tracing::info!("reconfigured from {}", file.display());
             }
             Err(report) => {

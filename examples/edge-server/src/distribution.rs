@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tower_edge::Edge;
-use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings};
+use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings, WithoutContact};
 use tower_edge::distribution::viewer::AddressTable;
 use tower_edge::distribution::{Coordinates, Nearest, Parent, Parents, TierPolicy, Token};
 use tower_edge::origin::GroupPolicy;
 use tower_edge::origin::upstream::Upstream;
 
 use crate::args::DistributionArgs;
-use crate::config::Config;
+use crate::config::{Config, Distribution, Problem};
 use crate::site::{Source, erased};
 use crate::token;
 
@@ -40,7 +40,7 @@ pub(crate) struct Membership {
     pub(crate) invalidator: BusInvalidator,
     pub(crate) places: Arc<[Place]>,
     addresses: Option<Arc<AddressTable>>,
-    token: Option<Token>,
+    pub(crate) token: Option<Token>,
 }
 
 impl Membership {
@@ -53,10 +53,13 @@ impl Membership {
         edge: &Edge,
         name: &str,
         bus: Arc<dyn Bus>,
+        without_contact: WithoutContact,
         places: Vec<Place>,
         token: Option<Token>,
     ) -> Result<Self, String> {
-        let follower = Follower::start(edge, Arc::clone(&bus), FollowerSettings::default());
+        let mut settings = FollowerSettings::default();
+        settings.without_contact = without_contact;
+        let follower = Follower::start(edge, Arc::clone(&bus), settings);
         let follower = Arc::new(follower.map_err(|error| error.to_string())?);
         if timeout(JOIN_TIME, follower.joined()).await.is_err() {
             match follower.trouble() {
@@ -79,7 +82,7 @@ impl Membership {
         args: &DistributionArgs,
     ) -> Result<Option<Self>, String> {
         let Some(url) = &args.redis else { return Ok(None) };
-        let bus = redis(url, &args.namespace)?;
+        let bus = redis(url, &args.namespace).map_err(|error| format!("--redis {error}"))?;
         let token = shown(args.edge_token_file.as_deref())?;
         let place = args.at.map(|at| Place {
             name: name.to_owned(),
@@ -87,7 +90,8 @@ impl Membership {
             at,
             url: None,
         });
-        Self::new(edge, name, bus, Vec::from_iter(place), token).await.map(Some)
+        let places = Vec::from_iter(place);
+        Self::new(edge, name, bus, args.without_contact, places, token).await.map(Some)
     }
 
     /// As a file says it; nothing if it doesn't.
@@ -95,18 +99,21 @@ impl Membership {
     /// # Errors
     ///
     /// What is wrong with it.
-    pub(crate) async fn configured(edge: &Edge, config: &Config) -> Result<Option<Self>, String> {
+    pub(crate) async fn configured(edge: &Edge, config: &Config) -> Result<Option<Self>, Problem> {
         let Some(distribution) = &config.distribution else { return Ok(None) };
-        let bus = redis(&distribution.redis, &distribution.namespace)?;
-        let token = shown(distribution.token_file.as_deref())?;
-        let read = |file: &PathBuf| {
-            let text =
-                std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-            text.parse::<AddressTable>().map_err(|error| format!("{}: {error}", file.display()))
-        };
-        let addresses = distribution.addresses.as_ref().map(read).transpose()?;
-        let membership = Self::new(edge, &config.name, bus, distribution.places.clone(), token).await?;
-        Ok(Some(Self { addresses: addresses.map(Arc::new), ..membership }))
+        let problem = |reason| Problem { place: Some(distribution.place), reason };
+        let Named { bus, token, addresses } = named(distribution).map_err(problem)?;
+        let (policy, places) = (distribution.without_contact, distribution.places.clone());
+        let membership = Self::new(edge, &config.name, bus, policy, places, token).await;
+        let membership = membership.map_err(|reason| problem(format!("distribution: {reason}")))?;
+        Ok(Some(Self { addresses, ..membership }))
+    }
+
+    /// Looks at what a file names, and joins nothing.
+    pub(crate) fn check(config: &Config) -> Result<(), Problem> {
+        let Some(distribution) = &config.distribution else { return Ok(()) };
+        let outcome = named(distribution).map(drop);
+        outcome.map_err(|reason| Problem { place: Some(distribution.place), reason })
     }
 
     /// What is behind the edge: its parents, and `origin` where all of them fail.
@@ -164,6 +171,26 @@ impl Membership {
     }
 }
 
+/// What a file names for a distribution.
+struct Named {
+    bus: Arc<dyn Bus>,
+    token: Option<Token>,
+    addresses: Option<Arc<AddressTable>>,
+}
+
+fn named(distribution: &Distribution) -> Result<Named, String> {
+    let bus =
+        redis(&distribution.redis, &distribution.namespace).map_err(|error| format!("redis: {error}"))?;
+    let token = shown(distribution.token_file.as_deref())?;
+    let read = |file: &PathBuf| {
+        let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+        text.parse::<AddressTable>().map(Arc::new).map_err(|error| wrong(&error))
+    };
+    let addresses = distribution.addresses.as_ref().map(read).transpose()?;
+    Ok(Named { bus, token, addresses })
+}
+
 /// What edges show each other.
 fn shown(file: Option<&Path>) -> Result<Option<Token>, String> {
     let Some(file) = file else { return Ok(None) };
@@ -177,11 +204,10 @@ fn redis(url: &str, namespace: &str) -> Result<Arc<dyn Bus>, String> {
 
     let mut settings = RedisSettings::default();
     namespace.clone_into(&mut settings.namespace);
-    let redis = Redis::new(url, settings).map_err(|error| format!("--redis {error}"))?;
-    Ok(Arc::new(redis))
+    Ok(Arc::new(Redis::new(url, settings).map_err(|error| error.to_string())?))
 }
 
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str, _: &str) -> Result<Arc<dyn Bus>, String> {
-    Err("--redis needs the feature redis of edge-server".into())
+    Err("needs the feature redis of edge-server".into())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::http::HeaderName;
 use hyper::http::uri::{Authority, Scheme, Uri};
+use tower_edge::distribution::bus::WithoutContact;
 
 /// A site by its scheme, host and port, and nothing else.
 pub(crate) fn site(text: &str) -> Result<(Scheme, Authority), &'static str> {
@@ -35,9 +36,11 @@ pub(crate) fn name(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+pub(crate) const NO_FIELD: &str = "not the name of a header field";
+
 /// The name of a field that is read as RFC 9213 has it, which `Cache-Control` is not.
 pub(crate) fn field(text: &str) -> Result<HeaderName, &'static str> {
-    let name: HeaderName = text.parse().map_err(|_| "not the name of a header field")?;
+    let name: HeaderName = text.parse().map_err(|_| NO_FIELD)?;
     if name == hyper::header::CACHE_CONTROL {
         Err("Cache-Control counts anyway, after these")
     } else {
@@ -85,6 +88,26 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// What an edge does without contact: a word, and for all but one so long after the last.
+pub(crate) fn without_contact(text: &str) -> Result<WithoutContact, &'static str> {
+    const WRONG: &str = "must be serve, revalidate:TIME or refuse:TIME, such as revalidate:5s";
+    // An edge reports every second, and a reading may have begun one before that.
+    const LEAST: Duration = Duration::from_secs(3);
+    if text == "serve" {
+        return Ok(WithoutContact::Serve);
+    }
+    let (what, after) = text.split_once(':').ok_or(WRONG)?;
+    let after = duration(after)?;
+    if after < LEAST {
+        return Err("there is contact every second or so: it can be missed after 3s at least");
+    }
+    match what {
+        "revalidate" => Ok(WithoutContact::Revalidate { after }),
+        "refuse" => Ok(WithoutContact::Refuse { after }),
+        _ => Err(WRONG),
+    }
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -115,6 +138,21 @@ mod tests {
         assert_eq!(duration("3500ms"), Ok(Duration::from_millis(3500)));
         for text in ["", "60", "s", "1w", "-1s", "1e3s", "100000d", "18446744073709551615d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn contact_is_missed_after_some_time() {
+        let after = Duration::from_secs(5);
+        for (text, policy) in [
+            ("serve", WithoutContact::Serve),
+            ("revalidate:5s", WithoutContact::Revalidate { after }),
+            ("refuse:5000ms", WithoutContact::Refuse { after }),
+        ] {
+            assert_eq!(without_contact(text), Ok(policy), "{text}");
+        }
+        for text in ["", "serve:5s", "revalidate", "refuse:", "refuse:2s", "forget:5s", "revalidate:5"] {
+            assert!(without_contact(text).is_err(), "{text}");
         }
     }
 

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match Task::read() {
         Ok(Task::Serve(args)) => {
             log::start(None);
-            ended(run::run(args))
+            ended(run::run(*args))
         }
         Ok(Task::Configured(file)) => by_file(file),
         Ok(Task::Check(file)) => match configured::check(&file) {

@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 use tower::BoxError;
 use tower_edge::origin::{GroupError, upstream};
 
-use crate::site::TooLong;
+use crate::site::BadTarget;
 
 /// A body from the edge, or a page.
 pub(crate) type Body<B> = Either<B, Full<Bytes>>;
@@ -60,8 +60,8 @@ pub(crate) fn sorry<B>(error: &BoxError) -> Response<Body<B>> {
         if let Some(error) = error.downcast_ref::<upstream::Error>() {
             return page(error.status(), error.page());
         }
-        if error.is::<TooLong>() {
-            return page(StatusCode::URI_TOO_LONG, "The request's target is too long.\n");
+        if let Some(error) = error.downcast_ref::<BadTarget>() {
+            return page(error.status(), error.page());
         }
         if error.downcast_ref::<GroupError>().is_some_and(|error| error.is_head_time()) {
             return page(StatusCode::GATEWAY_TIMEOUT, "The origin did not answer in time.\n");

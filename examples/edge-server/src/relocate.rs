@@ -53,6 +53,20 @@ impl Relocate {
         Some(format!("{}{rest}{query}", self.add_prefix))
     }
 
+    /// Whether an origin may take a viewer's path, behind the prefix that is put in front of it, for one outside of that.
+    pub(crate) fn may_leave(&self, uri: &Uri) -> bool {
+        let path = uri.path();
+        if self.add_prefix.is_empty() || !path.contains(['.', '%']) {
+            return false;
+        }
+        let mut decoded = path.to_ascii_lowercase();
+        // Servlets take what follows a semicolon away, and C what follows a NUL.
+        for (encoded, meant) in [("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("%3b", ";"), ("%00", ";")] {
+            decoded = decoded.replace(encoded, meant);
+        }
+        decoded.split(['/', '\\']).any(|segment| segment.split(';').next() == Some(".."))
+    }
+
     /// Has the answer to a request, which asked the origin for `path`, say where things are for the viewer.
     pub(crate) fn to_viewer(&self, asked: &Asked, path: &str, headers: &mut HeaderMap) {
         for name in [LOCATION, CONTENT_LOCATION] {
@@ -200,6 +214,28 @@ mod tests {
                 sent,
                 "{strip} {add} {asked}"
             );
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_is_added_is_not_left() {
+        for (path, leaves) in [
+            ("/a/b", false),
+            ("/a..b/...", false),
+            ("/.well-known/x", false),
+            ("/./x?..", false),
+            ("/..%C3%A9", false),
+            ("/..", true),
+            ("/a/../b", true),
+            ("/%2E./b", true),
+            ("/a/%2e%2e%2fb", true),
+            ("/..%5cb", true),
+            ("/a\\..\\b", true),
+            ("/..;x=y/b", true),
+            ("/..%00/b", true),
+        ] {
+            assert_eq!(relocate("", "/v1").may_leave(&path.parse().unwrap()), leaves, "{path}");
+            assert!(!relocate("/a", "").may_leave(&path.parse().unwrap()), "{path}");
         }
     }
 

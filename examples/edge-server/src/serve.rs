@@ -13,6 +13,7 @@ use axum::Router;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
+use hyper::service::{Service as HttpService, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
@@ -21,29 +22,31 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tower::{BoxError, Layer, Service, service_fn};
+use tower::{BoxError, Layer, Service};
+use tower_edge::distribution::Token;
 use tower_edge::origin::Viewer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::admit::admit;
-use crate::config::Limits;
+use crate::config::{HEAD_FIELDS, Limits};
 use crate::page::{Body, page, sorry};
 use crate::patience::Patience;
 
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
 
-/// Where a connection was accepted. It travels in the extensions of its requests, as their [`Viewer`] does.
+/// Where a connection of an operator was accepted. It travels in the extensions of its requests, as their [`Viewer`] does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local(pub(crate) SocketAddr);
 
 /// Answers viewers from `cache` and operators from `control` until SIGINT or SIGTERM, then lets running requests end.
-/// `closing` says so to whoever waits for something else.
+/// `closing` says so to whoever waits for something else, and `token` is what other edges show.
 pub(crate) async fn serve<C, B>(
     listener: TcpListener,
     cache: C,
+    token: Option<Token>,
     control: Option<(TcpListener, Router)>,
     closing: watch::Sender<bool>,
 ) where
@@ -53,13 +56,14 @@ pub(crate) async fn serve<C, B>(
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    until_signal(vec![viewers(listener, cache, &closing)], control, &closing).await;
+    until_signal(vec![viewers(listener, cache, token, &closing)], control, &closing).await;
 }
 
 /// Answers viewers on one listener, without end.
 pub(crate) fn viewers<C, B>(
     listener: TcpListener,
     cache: C,
+    token: Option<Token>,
     closing: &watch::Sender<bool>,
 ) -> BoxFuture<'_, ()>
 where
@@ -70,9 +74,8 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let limits = Limits::default();
-    let public =
-        service_fn(move |request| -> BoxFuture<'static, _> { Box::pin(answer(cache.clone(), request)) });
-    Box::pin(listen(listener, server(&limits), limits, public, closing))
+    let public = service_fn(move |request| answer(cache.clone(), token.clone(), request));
+    Box::pin(listen(listener, server(&limits), limits, public, Peer::new, closing))
 }
 
 /// Answers viewers and operators until SIGINT or SIGTERM, then lets running requests end.
@@ -95,7 +98,8 @@ pub(crate) async fn operators(control: Option<(TcpListener, Router)>, closing: &
     if let Some((listener, control)) = control {
         let limits = Limits { connections: CONTROL_CONNECTIONS, ..Limits::default() };
         // One request at a time on a connection, so that their number bounds that of the requests.
-        listen(listener, server(&limits).http1_only(), limits, control, closing).await;
+        let control = TowerToHyperService::new(control);
+        listen(listener, server(&limits).http1_only(), limits, control, Peer::of_operator, closing).await;
     }
 }
 
@@ -113,9 +117,10 @@ async fn listen<S, B>(
     server: Builder<TokioExecutor>,
     limits: Limits,
     service: S,
+    peer: impl Fn(&TcpStream, SocketAddr, bool, OwnedSemaphorePermit) -> Peer,
     closing: &watch::Sender<bool>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: HttpService<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError> + std::fmt::Display,
@@ -123,33 +128,38 @@ async fn listen<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         let (stream, address, slot) = accept(&listener, &slots).await;
-        let Some(peer) = Peer::new(&stream, address, false, slot) else { continue };
+        let peer = peer(&stream, address, false, slot);
         let (server, service) = (server.clone(), service.clone());
         tokio::spawn(connection(server, limits, stream, peer, service, closing.subscribe()));
     }
 }
 
-/// Who is at the other end of a connection, and at this one. Both travel in the extensions of its requests.
+/// Who is at the other end of a connection. It travels in the extensions of its requests.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) viewer: Viewer,
-    local: Local,
+    /// Viewers' requests go without: nobody reads it there, and each would pay for it.
+    local: Option<Local>,
 }
 
 impl Peer {
-    /// `None` of a connection that is gone already.
     pub(crate) fn new(
         stream: &TcpStream,
         address: SocketAddr,
         https: bool,
         slot: OwnedSemaphorePermit,
-    ) -> Option<Self> {
+    ) -> Self {
         // Answers are written whole; a delay would gather nothing.
         let _ = stream.set_nodelay(true);
-        let local = Local(stream.local_addr().ok()?);
         // The slot counts the connection for as long as anything is left of it, such as a tunnel.
         let viewer = Viewer::new(address).https(https).keep(Arc::new(slot));
-        Some(Self { viewer, local })
+        Self { viewer, local: None }
+    }
+
+    /// The same, and where the connection was accepted.
+    fn of_operator(stream: &TcpStream, address: SocketAddr, https: bool, slot: OwnedSemaphorePermit) -> Self {
+        let local = stream.local_addr().ok().map(Local);
+        Self { local, ..Self::new(stream, address, https, slot) }
     }
 }
 
@@ -160,8 +170,10 @@ pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
-        .max_buf_size(limits.head_size as usize)
-        .max_headers(limits.head_fields);
+        .max_buf_size(limits.head_size as usize);
+    if limits.head_fields != HEAD_FIELDS {
+        server.http1().max_headers(limits.head_fields);
+    }
     server
         .http2()
         .timer(TokioTimer::new())
@@ -210,7 +222,7 @@ pub(crate) async fn connection<IO, S, B>(
     closing: watch::Receiver<bool>,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: HttpService<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError> + std::fmt::Display,
@@ -220,18 +232,20 @@ pub(crate) async fn connection<IO, S, B>(
     let answers = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer.viewer.clone());
-        request.extensions_mut().insert(peer.local);
-        ask(answers.clone(), request)
+        if let Some(local) = peer.local {
+            request.extensions_mut().insert(local);
+        }
+        answers.call(request)
     });
     let stream = TokioIo::new(Patience::new(stream, limits.unread_time));
     // All that the layer writes is for debugging. Each request would pay for it whether it is written or not.
     if LevelFilter::current() >= LevelFilter::DEBUG {
+        let answers = tower::service_fn(move |request| answers.call(request));
         let answers =
             TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)).layer(answers);
         let connection = server.serve_connection_with_upgrades(stream, TowerToHyperService::new(answers));
         drive(connection, UpgradeableConnection::graceful_shutdown, limits, &asked, closing).await;
     } else {
-        let answers = hyper::service::service_fn(move |request| answers.clone().call(request));
         let connection = server.serve_connection_with_upgrades(stream, answers);
         drive(connection, UpgradeableConnection::graceful_shutdown, limits, &asked, closing).await;
     }
@@ -264,11 +278,11 @@ async fn drive<C, E>(
     let mut is_closing = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!("connection ended: {error}");
-                }
-                return;
+            // In this order no connection is too busy to hear of the end, and no dice are thrown at each turn.
+            biased;
+            _ = closing.changed(), if !is_closing => {
+                is_closing = true;
+                shut_down(connection.as_mut());
             }
             () = &mut first_head, if waits_for_head => {
                 if !asked.load(Ordering::Relaxed) {
@@ -276,20 +290,26 @@ async fn drive<C, E>(
                 }
                 waits_for_head = false;
             }
-            _ = closing.changed(), if !is_closing => {
-                is_closing = true;
-                shut_down(connection.as_mut());
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!("connection ended: {error}");
+                }
+                return;
             }
         }
     }
 }
 
-async fn answer<C, B>(cache: C, mut request: Request<Incoming>) -> Result<Response<Body<B>>, Infallible>
+async fn answer<C, B>(
+    cache: C,
+    token: Option<Token>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body<B>>, Infallible>
 where
     C: Service<Request<Incoming>, Response = Response<B>>,
     C::Error: Into<BoxError>,
 {
-    if let Err(refusal) = admit(&mut request, &Scheme::HTTP) {
+    if let Err(refusal) = admit(&mut request, &Scheme::HTTP, token.as_ref()) {
         return Ok(page(refusal.status(), refusal.reason()));
     }
     Ok(match ask(cache, request).await {

@@ -472,6 +472,7 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::distribution::bus::{BusInvalidator, EdgeState, Local};
+    use crate::invalidation::InvalidationState;
 
     #[tokio::test(start_paused = true)]
     async fn every_edge_applies_what_one_of_them_makes() {
@@ -484,7 +485,9 @@ mod tests {
         }
         let invalidator = BusInvalidator::new(bus.clone(), "test");
         let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
+        assert_eq!(receipt.state().await.unwrap().0, InvalidationState::InProgress);
         let states = receipt.completed().await.unwrap();
+        assert_eq!(receipt.state().await.unwrap(), (InvalidationState::Completed, states.clone()));
         let states: Vec<_> = states.iter().map(|edge| (edge.name.as_str(), edge.state)).collect();
         assert_eq!(states, [("fra-1", EdgeState::Swept), ("nyc-1", EdgeState::Swept)]);
         for (edge, follower) in edges.iter().zip(&followers) {

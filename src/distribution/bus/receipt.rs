@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::invalidator::Shared;
 use super::{BusError, Incarnation, Position, Report, Roll};
+use crate::invalidation::InvalidationState;
 
 /// What became of an invalidation on the edges that follow a log.
 ///
@@ -85,6 +86,20 @@ impl BusReceipt {
         Ok(self.judge(&roll))
     }
 
+    /// Whether every edge that lives has applied and swept it by now, and how far each has got.
+    ///
+    /// # Errors
+    /// If the log cannot be reached.
+    pub async fn state(&self) -> Result<(InvalidationState, Vec<EdgeProgress>), BusError> {
+        let roll = self.shared.roll().await?;
+        let edges = self.judge(&roll);
+        let state = match self.position().is_some() && self.have_all(EdgeState::Swept, &roll, &edges) {
+            true => InvalidationState::Completed,
+            false => InvalidationState::InProgress,
+        };
+        Ok((state, edges))
+    }
+
     /// Waits until it is in force on every edge that lives, and names the edges. Bound it with a time-out.
     ///
     /// # Errors
@@ -117,16 +132,7 @@ impl BusReceipt {
                 Ok(roll) => {
                     failing = Duration::ZERO;
                     let edges = self.judge(&roll);
-                    let done = |edge: &EdgeProgress| match edge.state {
-                        EdgeState::Silent => {
-                            self.shared.silences.lock().is_certain(edge, self.shared.silence)
-                        }
-                        reached => reached >= state,
-                    };
-                    // On a new log, edges that nobody knows of may trust themselves as long as those that it knows.
-                    let trusts_for = roll.members.iter().filter_map(|(report, _)| report.trusts_for).max();
-                    let enough = self.shared.silence.max(trusts_for.unwrap_or_default());
-                    if roll.age >= enough && edges.iter().all(done) {
+                    if self.have_all(state, &roll, &edges) {
                         return Ok(edges);
                     }
                 }
@@ -136,6 +142,17 @@ impl BusReceipt {
             sleep(wait).await;
             wait = (wait * 3 / 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Whether every edge has got there, but for those that are silent for certain.
+    fn have_all(&self, state: EdgeState, roll: &Roll, edges: &[EdgeProgress]) -> bool {
+        let has = |edge: &EdgeProgress| match edge.state {
+            EdgeState::Silent => self.shared.silences.lock().is_certain(edge, self.shared.silence),
+            reached => reached >= state,
+        };
+        // On a new log, edges that nobody knows of may trust themselves as long as those that it knows.
+        let trusts_for = roll.members.iter().filter_map(|(report, _)| report.trusts_for).max();
+        roll.age >= self.shared.silence.max(trusts_for.unwrap_or_default()) && edges.iter().all(has)
     }
 
     fn judge(&self, roll: &Roll) -> Vec<EdgeProgress> {

@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, Uri};
 use tokio::time::timeout;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use super::{AsNewAs, POSITION, TOKEN, Token};
+use super::{AsNewAs, POSITION, Token};
 use crate::answer;
 use crate::body::Body;
 use crate::distribution::bus::{Follower, Position};
@@ -67,10 +67,7 @@ impl<S: Clone> Parent<S> {
 impl<S> Parent<S> {
     /// Takes out what a child says, and whether it was a child that said it.
     fn take(&self, headers: &mut HeaderMap) -> (bool, Option<Position>) {
-        let is_child = match (&self.policy.token, headers.get(TOKEN)) {
-            (Some(token), Some(shown)) => token.is(shown),
-            _ => false,
-        };
+        let is_child = self.policy.token.as_ref().is_some_and(|token| token.is_shown(headers));
         let position = only_line(headers, &POSITION).filter(|_| is_child);
         let position = position.and_then(|text| text.to_str().ok()?.parse().ok());
         super::strip(headers);

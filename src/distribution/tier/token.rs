@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
+use super::TOKEN;
 use crate::error::ConfigError;
 
 /// A secret that the edges of a distribution share. Who shows it is taken for a child.
@@ -34,8 +35,14 @@ impl Token {
         &self.0
     }
 
+    /// Whether a request shows it, and so comes from an edge. For a server that takes away what its viewers say of themselves,
+    /// before [`Parent`](super::Parent) heeds what children say.
+    pub fn is_shown(&self, headers: &HeaderMap) -> bool {
+        headers.get(TOKEN).is_some_and(|shown| self.is(shown))
+    }
+
     /// Takes the same time wherever the two differ.
-    pub(super) fn is(&self, shown: &HeaderValue) -> bool {
+    fn is(&self, shown: &HeaderValue) -> bool {
         let (own, shown) = (self.0.as_bytes(), shown.as_bytes());
         own.len() == shown.len() && own.iter().zip(shown).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }

@@ -261,10 +261,11 @@ async fn variants_are_sliced_apart() {
 
 #[tokio::test]
 async fn what_is_for_one_viewer_is_not_sliced_for_others() {
-    for (control, is_shared) in [("max-age=60", false), ("public, max-age=60", true)] {
+    // What is not shared is asked for as a slice first, and not again for a while.
+    for (control, is_shared, asked) in [("max-age=60", false, 1 + 3), ("public, max-age=60", true, 1)] {
         let cinema = Cinema::new(Film::new(0, LENGTH).with("cache-control", control));
         let mine = [("authorization", "Basic eDp5"), ("range", "bytes=5000-5001")];
-        for _ in 0..2 {
+        for _ in 0..3 {
             let part = cinema.world.get_with("/film", &mine).await;
             assert_eq!(
                 (part.status.as_u16(), &part.body[..]),
@@ -272,6 +273,7 @@ async fn what_is_for_one_viewer_is_not_sliced_for_others() {
                 "{control}"
             );
         }
+        assert_eq!(cinema.world.origin.asked(), asked, "{control}");
         assert_eq!(cinema.range("bytes=5000-5001").await.is_hit(), is_shared, "{control}");
     }
 }

@@ -18,6 +18,7 @@ async fn a_change_that_is_seen_before_the_head_is_sent_starts_over() {
         assert_eq!(part.header("content-range"), Some(&*format!("bytes 40000-49999/{length}")), "{name}");
         // Nothing of the old is left.
         assert_eq!(cinema.range("bytes=0-0").await.body, content(1, length)[..1], "{name}");
+        assert_eq!(cinema.world.edge.stats().requests, 3, "{name}: each is counted once");
     }
 }
 
@@ -143,4 +144,62 @@ async fn a_slice_that_was_evicted_is_got_again() {
     }
     let (objects, bytes) = (world.edge.stats().objects, world.edge.stats().bytes);
     assert!(objects > 10 && bytes <= 256 * 1024, "{objects} {bytes}");
+}
+
+#[tokio::test]
+async fn a_slice_that_is_not_for_everyone_ends_what_is_stored_of_the_object() {
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("cache-control", "private, max-age=60"),
+        ("set-cookie", "a=b"),
+        ("vary", "*"),
+    ] {
+        // In the midst of a body.
+        let cinema = Cinema::new(Film::new(0, LENGTH));
+        cinema.range("bytes=0-0").await;
+        cinema.show(Film::new(0, LENGTH).with(name, value));
+        let body = cinema.world.send(request("GET", "/film", &[("range", "bytes=0-8191")])).await.unwrap();
+        assert!(read(body).await.is_err(), "{name}: {value}");
+        assert!(!cinema.range("bytes=0-0").await.is_hit(), "{name}: {value}");
+
+        // Before the head.
+        let cinema = Cinema::new(Film::new(0, LENGTH));
+        cinema.range("bytes=0-0").await;
+        cinema.show(Film::new(0, LENGTH).with(name, value));
+        for _ in 0..2 {
+            let part = cinema.range("bytes=40000-40009").await;
+            assert_eq!((part.status.as_u16(), &part.body[..]), (206, &content(0, LENGTH)[40_000..40_010]));
+            assert!(!part.is_hit(), "{name}: {value}");
+            assert_eq!(part.header(name), Some(value));
+        }
+        assert_eq!(cinema.world.edge.stats().objects, 0, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_serves_no_ranges_any_more_is_taken_at_its_word() {
+    let cinema = Cinema::new(Film::new(0, LENGTH));
+    cinema.range("bytes=0-0").await;
+    let film = Film { takes_ranges: false, ..Film::new(0, LENGTH) };
+    cinema.show(film.clone());
+    let body = cinema.world.send(request("GET", "/film", &[("range", "bytes=0-8191")])).await.unwrap();
+    assert!(read(body).await.is_err());
+    let part = cinema.range("bytes=40000-40009").await;
+    assert_eq!((part.status.as_u16(), &part.body[..]), (206, &film.content[40_000..40_010]));
+    // It is too large to be stored whole, so its answer is now handed on as it is.
+    let whole = cinema.range("bytes=40000-40009").await;
+    assert!(whole.status == 200 && whole.body == film.content, "{}", whole.status);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_head_freshens_an_object_in_slices_or_ends_it() {
+    for (generation, is_same) in [(0, true), (1, false)] {
+        let cinema = Cinema::new(Film::new(0, LENGTH));
+        cinema.range("bytes=0-8191").await;
+        cinema.world.pass_seconds(61);
+        cinema.show(Film::new(generation, LENGTH));
+        cinema.world.ask(request("HEAD", "/film", &[])).await;
+        let part = cinema.range("bytes=0-8191").await;
+        assert_eq!((part.is_hit(), &part.body[..]), (is_same, &content(generation, LENGTH)[..8192]));
+    }
 }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use tower_edge::Slices;
 
-use super::{Cinema, Film, SIZE, content, policy};
+use super::{Cinema, Film, SIZE, content, policy, sliced};
 use crate::support::{Origin, OriginDown, World, feed, read, request, response, settle, streamed};
 
 const LENGTH: usize = 100_000;
@@ -96,6 +98,7 @@ async fn an_error_of_the_origin_is_handed_on() {
     failing.store(true, Ordering::Relaxed);
     assert_eq!(range("bytes=50000-").await.status, 503);
     assert!(range("bytes=0-0").await.is_hit());
+    assert_eq!(world.edge.stats().requests, 4, "each is counted once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,4 +172,75 @@ async fn viewers_are_served_though_the_edge_runs_as_many_fills_as_it_may() {
         assert_eq!(world.get("/film").await.body, content(0, LENGTH));
         assert_eq!(world.get_with("/film", &[("range", "bytes=-1")]).await.body.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn readers_of_what_the_store_cannot_hold_pull_little_more_than_they_read() {
+    let length = 1 << 20;
+    for read_ahead in 0..4 {
+        let film = Film::new(0, length);
+        let origin = Origin::new(move |seen| {
+            let answer = film.answer(&seen);
+            async move { Ok(answer) }
+        });
+        let slices = Slices { read_ahead, threshold: 2 * SIZE, ..Slices::of(SIZE) };
+        let mut policy = sliced(slices);
+        policy.limits.object_size = Some(8 * 1024);
+        let world = World::with(origin, |edge| edge.capacity(64 * 1024).policy(policy));
+        world.get_with("/film", &[("range", "bytes=0-0")]).await;
+        // Two readers so far apart that the one finds nothing of the other's.
+        let mut readers = Vec::new();
+        for range in ["bytes=0-", "bytes=524288-"] {
+            readers.push(world.send(request("GET", "/film", &[("range", range)])).await.unwrap());
+        }
+        let mut came = 0;
+        for _ in 0..48 {
+            for reader in &mut readers {
+                let frame = reader.body_mut().frame().await.unwrap().unwrap();
+                came += frame.into_data().unwrap().len() as u64;
+                // What is fetched ahead is there, and may have made room again, before it is wanted.
+                settle().await;
+            }
+        }
+        let pulled = world.origin.asked() as u64 * SIZE;
+        assert!(came >= 48 * SIZE && world.edge.stats().bytes <= 64 * 1024);
+        let ahead = 2 * (read_ahead as u64 + 1) * SIZE;
+        assert!(pulled <= came + ahead, "{read_ahead} ahead: {pulled} pulled for {came}");
+    }
+}
+
+#[tokio::test]
+async fn a_slice_that_one_viewer_is_refused_is_asked_for_by_the_next() {
+    let film = Film::new(0, LENGTH);
+    let (refuse, refused) = tokio::sync::oneshot::channel::<()>();
+    let refused = std::sync::Mutex::new(Some(refused));
+    let world = World::with_policy(
+        Origin::new(move |seen| {
+            let is_first = seen.headers.get("cookie").is_some_and(|cookie| cookie == "old");
+            let held = if is_first { refused.lock().unwrap().take() } else { None };
+            let answer = if is_first { response(403, &[], "no") } else { film.answer(&seen) };
+            async move {
+                if let Some(held) = held {
+                    let _ = held.await;
+                }
+                Ok(answer)
+            }
+        }),
+        policy(),
+    );
+    world.get_with("/film", &[("range", "bytes=0-4095")]).await;
+    let first = world.send(request("GET", "/film", &[("range", "bytes=0-8191"), ("cookie", "old")]));
+    let mut first = first.await.unwrap();
+    first.body_mut().frame().await.unwrap().unwrap();
+    let first = tokio::spawn(read(first));
+    settle().await;
+    let second = world.send(request("GET", "/film", &[("range", "bytes=0-8191")])).await.unwrap();
+    let second = tokio::spawn(read(second));
+    settle().await;
+    refuse.send(()).unwrap();
+    assert!(first.await.unwrap().is_err());
+    assert_eq!(
+        second.await.unwrap().expect("it is not the second who was refused").body,
+        content(0, LENGTH)[..8192]
+    );
 }

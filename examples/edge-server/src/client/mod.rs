@@ -1,5 +1,6 @@
 //! The commands that ask and tell a running server, through its control port.
 
+mod everywhere;
 mod port;
 mod show;
 
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args, Subcommand};
+use hyper::StatusCode;
 use hyper::http::uri::{Authority, Scheme, Uri};
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,7 +29,7 @@ pub(crate) enum Call {
     Invalidate(Invalidate),
     /// List invalidations, newest first, or show one
     Invalidations {
-        /// Such as I00000001
+        /// Such as I00000001, or D0123456789ABCDEF of a distribution
         id: Option<String>,
         #[command(flatten)]
         to: To,
@@ -135,6 +137,9 @@ pub(crate) async fn run(call: Call) -> ExitCode {
 async fn answer(call: Call) -> Result<String, Failure> {
     match call {
         Call::Invalidate(invalidate) => invalidate.run().await,
+        Call::Invalidations { id: Some(id), to } if id.starts_with('D') => {
+            to.text(&everywhere::ask(&to.port()?, &id, 0).await?, show::distribution_receipt)
+        }
         Call::Invalidations { id: Some(id), to } => {
             let path = format!("/invalidations/{}", port::encoded(&id));
             to.text(&to.port()?.get(&path).await?, show::receipt)
@@ -175,7 +180,14 @@ impl Invalidate {
         let Self { paths, tags, groups, all, host, soft, reference, wait, to } = self;
         let port = to.port()?;
         let asked = api::InvalidationRequest { paths, tags, groups, all, host, soft, reference };
-        let mut answer = port.post("/invalidations", &asked).await?;
+        let mut answer = match port.post("/invalidations", &asked).await {
+            // It is one of a distribution, and what is said to it is said to all.
+            Err(Failure::Refused { status: StatusCode::CONFLICT, .. }) => {
+                let answer = everywhere::invalidate(&port, &asked, wait).await?;
+                return to.text(&answer, show::distribution_receipt);
+            }
+            answer => answer?,
+        };
         if wait {
             answer = completed(&port, answer).await?;
         }
@@ -196,7 +208,7 @@ async fn completed(port: &Port, mut answer: Value) -> Result<Value, Failure> {
         progress.say(&show::progress(&receipt));
         if started.elapsed() > WAIT {
             progress.end();
-            return Err(Failure::Unfinished(receipt.id));
+            return Err(Failure::Unfinished(format!("{} is in force", receipt.id)));
         }
         answer = port.get(&format!("/invalidations/{}?wait={LOOK}", port::encoded(&receipt.id))).await?;
     }

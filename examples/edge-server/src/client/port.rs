@@ -48,7 +48,7 @@ pub(super) enum Failure {
     },
     /// What answered is no control port.
     Nonsense(String),
-    /// The invalidation with this id took too long.
+    /// It took too long; how far it is.
     Unfinished(String),
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Failure {
             }
             Self::Refused { detail, .. } => write!(f, "refused: {}", escaped(detail)),
             Self::Nonsense(reason) => write!(f, "what answers there is no control port: {reason}"),
-            Self::Unfinished(id) => write!(f, "{id} is in force, and not completed yet"),
+            Self::Unfinished(what) => write!(f, "{what}, and not completed yet"),
         }
     }
 }

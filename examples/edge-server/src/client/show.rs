@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use crate::api::{Charge, Field, Objects, Receipt, Receipts, State, Stats, StoredObject, Usage};
+use crate::api::{
+    Charge, DistributionReceipt, Field, Objects, Receipt, Receipts, State, Stats, StoredObject, Usage,
+};
 
 pub(super) fn receipt(receipt: &Receipt) -> String {
     let mut text = format!("{}  {}\n", receipt.id, state(receipt.state));
@@ -23,6 +25,40 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
 
 pub(super) fn progress(receipt: &Receipt) -> String {
     format!("{}  {}, {} so far", receipt.id, state(receipt.state), cleared(receipt))
+}
+
+pub(super) fn distribution_receipt(receipt: &DistributionReceipt) -> String {
+    let mut text = format!("{}  {}\n", receipt.id, state(receipt.state));
+    line(&mut text, "in the log", &format!("since {}", receipt.created));
+    if let Some(reference) = &receipt.reference {
+        line(&mut text, "reference", &escaped(reference));
+    }
+    if let Some(trouble) = &receipt.trouble {
+        line(&mut text, "trouble", &escaped(trouble));
+    }
+    for edge in &receipt.edges {
+        let reached = match edge.state.as_str() {
+            "silent" => "silent: no word from it, so it does as its --without-contact says",
+            "pending" => "pending: not in force yet",
+            "applied" => "applied: in force",
+            "swept" => "swept: in force, and out of its memory",
+            other => other,
+        };
+        line(&mut text, &escaped(&edge.name), &escaped(reached));
+    }
+    text
+}
+
+pub(super) fn distribution_progress(receipt: &DistributionReceipt) -> String {
+    if let Some(trouble) = &receipt.trouble {
+        return format!("{}  {}: {}", receipt.id, state(receipt.state), escaped(trouble));
+    }
+    let edges: Vec<_> = receipt
+        .edges
+        .iter()
+        .map(|edge| format!("{} {}", escaped(&edge.name), escaped(&edge.state)))
+        .collect();
+    format!("{}  {}: {}", receipt.id, state(receipt.state), edges.join(", "))
 }
 
 pub(super) fn receipts(receipts: &Receipts) -> String {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use tower_edge::distribution::Coordinates;
+use tower_edge::distribution::bus::WithoutContact;
 
+use super::report::Place as InFile;
 use super::section::Section;
 use super::words;
 use crate::distribution::Place;
@@ -14,11 +16,13 @@ use crate::forms;
 pub(crate) struct Distribution {
     pub(crate) redis: String,
     pub(crate) namespace: String,
+    pub(crate) without_contact: WithoutContact,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) parents: Vec<String>,
     /// Where its edges are, as far as they are named.
     pub(crate) places: Vec<Place>,
     pub(crate) addresses: Option<PathBuf>,
+    pub(crate) place: InFile,
 }
 
 impl Distribution {
@@ -26,6 +30,7 @@ impl Distribution {
     pub(super) fn read(section: &Section<'_>, name: &str) -> Option<Self> {
         let redis = section.needed("redis", words);
         let namespace = section.text("namespace", words);
+        let without_contact = section.text("without-contact", forms::without_contact);
         let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
         let parents = section.list("parents", |text| forms::site(text).map(|_| text.to_owned()));
         let addresses = section.text("addresses", words).map(|file| file.value.into());
@@ -44,13 +49,21 @@ impl Distribution {
         }
         // Ties are broken by name.
         places.sort_by(|one, other| one.name.cmp(&other.name));
-        let parents: Vec<_> = parents.unwrap_or_default().into_iter().map(|parent| parent.value).collect();
+        let parents = parents.unwrap_or_default();
+        for (index, parent) in parents.iter().enumerate() {
+            if parents[..index].iter().any(|before| before.value == parent.value) {
+                section.problem(parent.place, format!("parents: {:?} is there twice", parent.value));
+            }
+        }
+        let parents: Vec<_> = parents.into_iter().map(|parent| parent.value).collect();
         if !parents.is_empty() && token_file.is_none() {
             section
                 .problem(section.place, "parents need an edge-token-file, by which they know their children");
         }
         let namespace = namespace.map_or_else(|| "default".to_owned(), |namespace| namespace.value);
-        Some(Self { redis: redis?.value, namespace, token_file, parents, places, addresses })
+        let without_contact = without_contact.map(|policy| policy.value).unwrap_or_default();
+        let (redis, place) = (redis?.value, section.place);
+        Some(Self { redis, namespace, without_contact, token_file, parents, places, addresses, place })
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use self::distribution::Distribution;
 pub(crate) use self::origins::Bucket;
 pub(crate) use self::origins::{Group, Kind, Origin};
 pub(crate) use self::report::{Place, Problem, Report};
-pub(crate) use self::server::{Control, Limits, Listener, Tls};
+pub(crate) use self::server::{Control, HEAD_FIELDS, Limits, Listener, Tls};
 
 use self::report::Notes;
 use self::section::Section;
@@ -77,11 +77,21 @@ impl Config {
         }
     }
 
-    /// What is another than before though it counts at the start alone.
+    /// What is another than before though it counts at the start alone. Where it stands in the file does not matter.
     pub(crate) fn differs_where_fixed(&self, before: &Self) -> Option<&'static str> {
-        let places = |config: &Self| -> Vec<_> {
+        let listeners = |config: &Self| -> Vec<_> {
+            let files = |tls: &Tls| (tls.certificate.clone(), tls.key.clone());
             let listeners = config.listeners.iter();
-            listeners.map(|listener| (listener.address, listener.tls.clone(), listener.http2)).collect()
+            listeners
+                .map(|listener| (listener.address, listener.tls.as_ref().map(files), listener.http2))
+                .collect()
+        };
+        let control = |config: &Self| {
+            config.control.as_ref().map(|control| (control.address, control.token_file.clone()))
+        };
+        let distribution = |config: &Self| {
+            let distribution = config.distribution.clone();
+            distribution.map(|distribution| Distribution { place: Place::default(), ..distribution })
         };
         let differs: [(&str, bool); 8] = [
             ("name", self.name != before.name),
@@ -89,11 +99,19 @@ impl Config {
             ("cache", (self.capacity, self.max_fills) != (before.capacity, before.max_fills)),
             ("limits", self.limits != before.limits),
             ("tariff", self.tariff != before.tariff),
-            ("control", self.control != before.control),
-            ("distribution", self.distribution != before.distribution),
-            ("listener", places(self) != places(before)),
+            ("control", control(self) != control(before)),
+            ("distribution", distribution(self) != distribution(before)),
+            ("listener", listeners(self) != listeners(before)),
         ];
         differs.into_iter().find_map(|(key, differs)| differs.then_some(key))
+    }
+
+    /// With what a running server is known by, and asks, as it was at the start.
+    pub(crate) fn keeping(mut self, started: &Self) -> Self {
+        for group in &mut self.groups {
+            group.policy.proxy_status = Some(started.name.clone());
+        }
+        Self { name: started.name.clone(), distribution: started.distribution.clone(), ..self }
     }
 
     fn read_noting(text: &str, notes: &Notes<'_>) -> Option<Self> {

@@ -106,7 +106,10 @@ fn upstream(section: &Section<'_>) -> Option<Upstream> {
     let connect_time = connect_time(section);
     let (first_byte_time, between_bytes_time) = answer_times(section);
     let quiet_time = time(section, "quiet-time", Duration::from_secs(600));
-    let (scheme, authority) = url?.value;
+    let At { value: (scheme, authority), place } = url?;
+    if scheme == Scheme::HTTP && (ca_file.is_some() || identity.is_some()) {
+        section.problem(place, "url: without https:// there are no certificates");
+    }
     Some(Upstream {
         scheme,
         authority,

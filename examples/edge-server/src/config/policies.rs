@@ -1,7 +1,6 @@
 //! How long and by what things are kept: named policies.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -12,7 +11,8 @@ use tower_edge::{
 };
 
 use super::section::{At, Section};
-use crate::forms::{duration, field, size};
+use super::words;
+use crate::forms::{NO_FIELD, duration, field, size};
 
 /// The policies, by their names.
 pub(super) fn policies(root: &Section<'_>, capacity: u64) -> BTreeMap<String, CachePolicy> {
@@ -125,9 +125,12 @@ fn select(parent: &Section<'_>, key: &'static str) -> Option<Select> {
         return parent.word(key, &[("all", Select::All), ("none", Select::None)]);
     }
     let section = parent.section(key);
-    let any = |text: &str| Ok::<_, Infallible>(text.to_owned());
+    let name = |text: &str| match key {
+        "headers" => text.parse::<HeaderName>().map(|_| text.to_owned()).map_err(|_| NO_FIELD),
+        _ => words(text),
+    };
     let names = |names: Vec<At<String>>| names.into_iter().map(|name| name.value).collect();
-    let (only, all_but) = (section.list("only", any), section.list("all-but", any));
+    let (only, all_but) = (section.list("only", name), section.list("all-but", name));
     match (only, all_but) {
         _ if !section.is_there() => None,
         (Some(only), None) => Some(Select::Only(names(only))),

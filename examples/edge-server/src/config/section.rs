@@ -172,6 +172,7 @@ impl<'a> Section<'a> {
 
     /// A place on Earth, as latitude and longitude.
     pub(super) fn coordinates(&self, key: &'static str) -> Option<Coordinates> {
+        let place = self.table.and_then(|table| table.get(key)).map(|value| self.notes.place(&value.span()));
         let items = self.items(key, "latitude and longitude")?;
         let degrees = |item: &Spanned<DeValue<'_>>| {
             let float = item.get_ref().as_float().and_then(|float| float.as_str().parse().ok());
@@ -179,7 +180,7 @@ impl<'a> Section<'a> {
             float.or_else(integer).unwrap_or(f64::NAN)
         };
         let found = coordinates(&items.iter().map(degrees).collect::<Vec<_>>());
-        found.map_err(|reason| self.problem(self.place, format!("{key}: {reason}"))).ok()
+        found.map_err(|reason| self.problem(place.unwrap_or(self.place), format!("{key}: {reason}"))).ok()
     }
 
     /// The same, where there has to be one.

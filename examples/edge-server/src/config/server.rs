@@ -86,6 +86,10 @@ impl Control {
     }
 }
 
+/// Fields of a request's head. For as many as hyper takes by itself it has room on the stack; for any other limit it
+/// fetches room, and clears it, at each request.
+pub(crate) const HEAD_FIELDS: usize = 100;
+
 /// What viewers may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -102,7 +106,7 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             head_size: 64 * 1024,
-            head_fields: 128,
+            head_fields: HEAD_FIELDS,
             head_time: Duration::from_secs(10),
             unread_time: Duration::from_secs(60),
             shutdown_time: Duration::from_secs(10),

@@ -67,6 +67,10 @@ fn what_is_documented_as_default_is_the_default() {
     let usual = tower_edge::origin::GroupPolicy::default();
     assert_eq!(shown.groups[0].policy.statuses, usual.statuses);
     assert_eq!(shown.groups[0].policy.health, usual.health);
+    let least = Config::read(&with("[distribution]\nredis = \"redis://127.0.0.1:6379\"")).unwrap();
+    let (distribution, least) = (shown.distribution.unwrap(), least.distribution.unwrap());
+    assert_eq!(distribution.namespace, least.namespace);
+    assert_eq!(distribution.without_contact, least.without_contact);
     let (pages, usual) = (&shown.behaviors[3].policy, tower_edge::CachePolicy::default());
     assert_eq!(pages.heuristic, usual.heuristic);
     assert_eq!(pages.normalise, usual.normalise);
@@ -138,12 +142,20 @@ fn what_is_wrong_has_a_place_and_a_reason() {
             "[origin.b]\nkind = \"upstream\"\nurl = \"https://b\"\nclient-key = \"b.key\"",
             "8:9: client-certificate and client-key need each other",
         ),
+        (
+            "[origin.b]\nkind = \"upstream\"\nurl = \"http://b\"\nca-file = \"ca.pem\"",
+            "10:7: url: without https:// there are no certificates",
+        ),
         ("strip-prefix = \"/a\"", "8:16: strip-prefix: not every path of \"*\" begins with it"),
         (
             "add-prefix = \"a/\"",
             "8:14: add-prefix: \"a/\": a prefix starts with '/' and does not end with it, such as /api",
         ),
         ("[[behavior]]\npath = \"/x\"\norigin = \"a\"", "9:8: path \"/x\" never matches: \"*\" is before it"),
+        (
+            "[distribution]\nredis = \"redis://r\"\nwithout-contact = \"refuse\"",
+            "10:19: without-contact: \"refuse\": must be serve, revalidate:TIME or refuse:TIME, such as revalidate:5s",
+        ),
         ("[cach]", "8:2: unknown key \"cach\"; did you mean \"cache\"?"),
         ("[cache]\ncapacity = \"1KiB\"", "9:12: capacity: \"1KiB\": under 64KiB"),
         ("[cache]\nmax-fills = 0", "9:13: max-fills: not from 1 to 1000000"),
@@ -178,6 +190,18 @@ fn what_is_wrong_has_a_place_and_a_reason() {
             "[origin.b]\nkind = \"bucket\"\nbucket = \"b\"\npart-size = \"1MiB\"",
             "11:13: part-size: \"1MiB\": not from 5MiB, under which S3 takes no part, to 1GiB",
         ),
+        (
+            "[distribution]\nredis = \"redis://a\"\nat = [91, 0]",
+            "10:6: at: latitude: 91 is not from -90 to 90",
+        ),
+        (
+            "[distribution]\nredis = \"redis://a\"\n[[distribution.edge]]\nname = \"b\"\nat = [1]",
+            "12:6: at: not latitude and longitude, as in [50.1, 8.7]",
+        ),
+        (
+            "[distribution]\nredis = \"redis://a\"\nedge-token-file = \"t\"\nparents = [\"http://b\", \"http://b\"]",
+            "11:24: parents: \"http://b\" is there twice",
+        ),
         ("[group.g]\nmembers = [\"a\", \"b\"]", "9:17: there is no origin \"b\""),
         ("[group.g]\nmembers = [\"a\", \"a\"]", "9:17: \"a\" is there twice"),
         ("[group.g]\nmembers = []", "8:8: members is missing or empty"),
@@ -186,6 +210,11 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         ("[policy.p]\nttl = { min = \"2s\", max = \"1s\" }", "8:9: ttl.min: 2s is over ttl.max (1s)"),
         ("[policy.p]\nttl = \"2s\"", "9:7: ttl: expected a table, found string"),
         ("[policy.p]\nquery = {}", "9:9: query: \"all\", \"none\", { only = [...] } or { all-but = [...] }"),
+        (
+            "[policy.p]\nheaders = { only = [\"x device\"] }",
+            "9:21: only: \"x device\": not the name of a header field",
+        ),
+        ("[policy.p]\ncookies = { all-but = [\"\"] }", "9:24: all-but: \"\": is empty"),
         ("[policy.p]\nquery = \"nne\"", "9:9: query: \"nne\": did you mean \"none\"?"),
         (
             "[policy.p]\nerror-ttl = { 4040 = \"1s\" }",
@@ -214,4 +243,16 @@ fn columns_count_characters() {
         wrong(&with("# ü\npolicy = { ü = 1 }")).lines().next().unwrap().split(' ').next(),
         Some("9:12:")
     );
+}
+
+#[test]
+fn a_setting_that_moves_to_another_line_has_not_changed() {
+    let text = DOCUMENTED.as_str();
+    let moved = Config::read(&format!("# One more line.\n{text}")).unwrap();
+    let config = Config::read(text).unwrap();
+    assert!(config.control.is_some() && config.distribution.is_some());
+    assert!(config.listeners.iter().any(|listener| listener.tls.is_some()));
+    assert_eq!(moved.differs_where_fixed(&config), None);
+    let renamed = Config::read(&text.replace("fra-1", "fra-2")).unwrap();
+    assert_eq!(renamed.differs_where_fixed(&config), Some("name"));
 }

@@ -37,7 +37,8 @@ pub(super) async fn guard(
 }
 
 fn check(request: &mut Request, token: Option<&Expected>) -> Result<(), Problem> {
-    admit(request, &Scheme::HTTP)
+    admit(request, &Scheme::HTTP, None)
+        .map(drop)
         .map_err(|refusal| Problem::new(refusal.status(), refusal.reason().trim()))?;
     if token.is_none() {
         let local = request.extensions().get::<Local>().map(|local| local.0.ip());

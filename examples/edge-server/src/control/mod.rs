@@ -46,6 +46,8 @@ struct Control {
     closing: watch::Sender<bool>,
     /// One invalidation is made at a time, to tell a new one from a repeated one.
     making: Mutex<()>,
+    /// Of the distribution.
+    receipts: Mutex<distribution::Receipts>,
 }
 
 /// The edge under the rules of the moment.
@@ -67,7 +69,8 @@ pub(crate) async fn open(
 ) -> Result<Option<(TcpListener, Router)>, String> {
     let Some((address, token)) = may_open(args)? else { return Ok(None) };
     let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
-    let control = Control { edge, membership, tariff, closing, making: Mutex::new(()) };
+    let (making, receipts) = (Mutex::default(), Mutex::default());
+    let control = Control { edge, membership, tariff, closing, making, receipts };
     let expected = token.as_ref().map(Token::expected);
     let description = description(token.is_some());
     let router = Router::new()
@@ -79,6 +82,7 @@ pub(crate) async fn open(
         .route("/objects", get(state::objects))
         .route("/distribution", get(distribution::edges))
         .route("/distribution/invalidations", post(distribution::invalidate))
+        .route("/distribution/invalidations/{id}", get(distribution::invalidated))
         .route("/nearest", get(distribution::nearest))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is no such resource (see /openapi.json)")

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tower::{Service, ServiceExt, service_fn};
-use tower_edge::distribution::bus::{Bus, Local};
+use tower_edge::distribution::bus::{Bus, Local, WithoutContact};
 use tower_edge::distribution::{Coordinates, Parents, Token};
 use tower_edge::origin::GroupPolicy;
 use tower_edge::origin::upstream::Upstream;
@@ -61,8 +61,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
         let name = if at == 0 { SHIELD.0 } else { EDGES[at - 1].0 };
         let edge = Edge::builder().name(name).build()?;
         let token = Some(token.clone());
+        let (policy, places) = (WithoutContact::default(), places.clone());
         let membership =
-            Membership::new(&edge, name, Arc::clone(&bus), places.clone(), token.clone()).await?;
+            Membership::new(&edge, name, Arc::clone(&bus), policy, places, token.clone()).await?;
         let direct = far(TO_ORIGIN, Upstream::builder(origin.as_str()).name(name).build()?);
         let behind = if at == 0 {
             shield = Some((edge.clone(), membership.clone()));
@@ -73,7 +74,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
             let parents = parents.parent("shield", parent).otherwise("origin", direct);
             erased(parents.build(GroupPolicy::default())?)
         };
-        viewers.push(serve::viewers(listener, membership.parent(&edge, behind), &closing));
+        let answers = membership.parent(&edge, behind);
+        viewers.push(serve::viewers(listener, answers, membership.token.clone(), &closing));
     }
     let (edge, membership) = shield.ok_or("no shield")?;
     let flags = ControlArgs { control: Some(args.control), control_token_file: None };

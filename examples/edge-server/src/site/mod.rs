@@ -15,18 +15,18 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HOST, HeaderValue, LOCATION};
-use hyper::http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode};
 use tower::{Layer, Service};
-use tower_edge::distribution::Parent;
+use tower_edge::distribution::{Parent, Token};
 use tower_edge::{Cache, CachePolicy, Edge};
 
 use self::origins::Origins;
 pub(crate) use self::origins::{Source, Upload, erased};
-pub(crate) use self::route::TooLong;
+pub(crate) use self::route::BadTarget;
 use self::route::{Routes, ToOrigin};
 pub(crate) use self::tls::Certificates;
-use crate::admit::admit;
+use crate::admit::{admit, spell_out};
 use crate::config::{Config, Https, Problem};
 use crate::distribution::Membership;
 use crate::page::{Body, OriginBody, page, sorry};
@@ -40,6 +40,8 @@ pub(crate) struct Site {
     origins: Origins,
     /// Where viewers have TLS, if the file says it.
     https_port: Option<u16>,
+    /// What other edges show.
+    token: Option<Token>,
 }
 
 /// What answers.
@@ -80,7 +82,8 @@ impl Site {
         let parents = config.distribution.as_ref().map_or(&[][..], |distribution| &distribution.parents);
         let behind = membership.before(erased(ToOrigin(self.routes.clone())), &config.name, parents);
         let behind = behind.map_err(|reason| vec![Problem { place: None, reason }])?;
-        Ok(Self { front: Front::Member(membership.parent(&self.edge, behind)), ..self })
+        let front = Front::Member(membership.parent(&self.edge, behind));
+        Ok(Self { front, token: membership.token.clone(), ..self })
     }
 
     /// This site under another configuration: the edge keeps what it has, and so do origins that are as they were.
@@ -94,7 +97,7 @@ impl Site {
         let origins = Origins::new(config, before).await?;
         let routes = Routes::new(edge.clone(), &config.behaviors, &origins);
         let front = Front::Alone(edge.layer().layer(ToOrigin(routes.clone())));
-        Ok(Self { edge, front, routes, origins, https_port: config.https_port })
+        Ok(Self { edge, front, routes, origins, https_port: config.https_port, token: None })
     }
 
     pub(crate) fn edge(&self) -> &Edge {
@@ -108,11 +111,12 @@ impl Site {
         scheme: &Scheme,
         https_port: u16,
     ) -> Response<Body<EdgeBody>> {
-        if let Err(refusal) = admit(&mut request, scheme) {
-            return page(refusal.status(), refusal.reason());
-        }
+        let viewers = match admit(&mut request, scheme, self.token.as_ref()) {
+            Ok(scheme) => scheme,
+            Err(refusal) => return page(refusal.status(), refusal.reason()),
+        };
         let route = self.routes.of(request.uri());
-        if *scheme == Scheme::HTTP {
+        if viewers == Scheme::HTTP {
             match route.https {
                 Https::Any => {}
                 Https::Redirect => return redirect(&request, self.https_port.unwrap_or(https_port)),
@@ -127,8 +131,9 @@ impl Site {
         if let Err(error) = route.refuse_loop(request.headers()) {
             return page(error.status(), error.page());
         }
-        if *scheme == Scheme::HTTPS {
-            spell_out(&mut request);
+        if viewers == Scheme::HTTPS {
+            // One edge stands behind both kinds of listeners.
+            spell_out(&mut request, &viewers);
         }
         request.extensions_mut().insert(Arc::clone(route));
         // Both are always ready.
@@ -156,20 +161,6 @@ fn rules(config: &Config) -> (Vec<tower_edge::Behavior>, CachePolicy) {
 
 fn unplaced(error: tower_edge::ConfigError) -> Vec<Problem> {
     vec![Problem { place: None, reason: error.to_string() }]
-}
-
-/// Says in the target what the connection says, so that the key knows it: one edge stands behind both kinds of listeners.
-fn spell_out(request: &mut Request<Incoming>) {
-    if request.uri().scheme().is_some() || !request.uri().path().starts_with('/') {
-        return;
-    }
-    let Some(host) = request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok())
-    else {
-        return;
-    };
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    (parts.scheme, parts.authority) = (Some(Scheme::HTTPS), Some(host));
-    *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
 }
 
 /// RFC 9110 §15.4.9: with the same method, for good.

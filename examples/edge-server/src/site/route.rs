@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::uri::Uri;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use tower::{BoxError, Service, ServiceExt};
 use tower_edge::Edge;
 use tower_edge::origin::upstream::{self, Upstream};
@@ -68,10 +68,13 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// The target is too long with the prefix.
-    fn rewrite(&self, uri: &mut Uri) -> Result<(), TooLong> {
+    /// The target is too long with the prefix, or might lead out of it.
+    fn rewrite(&self, uri: &mut Uri) -> Result<(), BadTarget> {
         let Some(target) = self.relocate.to_origin(uri) else { return Ok(()) };
-        let target = target.parse().map_err(|_| TooLong)?;
+        if self.relocate.may_leave(uri) {
+            return Err(BadTarget::Leaves);
+        }
+        let target = target.parse().map_err(|_| BadTarget::TooLong)?;
         let mut parts = std::mem::take(uri).into_parts();
         parts.path_and_query = Some(target);
         *uri = Uri::from_parts(parts).expect("scheme and authority are as they were");
@@ -114,17 +117,41 @@ impl Routes {
     }
 }
 
-/// With its prefix, a target is longer than a URI may be.
-#[derive(Debug)]
-pub(crate) struct TooLong;
+/// What a target is with its prefix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BadTarget {
+    /// Longer than a URI may be.
+    TooLong,
+    /// To some origins, one outside of it.
+    Leaves,
+}
 
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the target is too long with its prefix")
+impl BadTarget {
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::URI_TOO_LONG,
+            Self::Leaves => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    pub(crate) const fn page(self) -> &'static str {
+        match self {
+            Self::TooLong => "The request's target is too long.\n",
+            Self::Leaves => "The request's path leads nowhere here.\n",
+        }
     }
 }
 
-impl Error for TooLong {}
+impl fmt::Display for BadTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the target is too long with its prefix",
+            Self::Leaves => "the target may lead out of its prefix",
+        })
+    }
+}
+
+impl Error for BadTarget {}
 
 /// The origin's side of the cache: sends each request where its route leads.
 #[derive(Clone)]

@@ -102,12 +102,16 @@ fn camera(nginx: &Nginx) -> Process {
 async fn follow(address: SocketAddr, query: &str, end: Instant) -> Seen {
     let client = Client::new(address);
     let mut seen = Seen::new();
+    let mut newest = 0;
     while Instant::now() < end {
         let playlist = client.get(&format!("/live.m3u8{query}"), &[]).await;
         assert_eq!(playlist.status(), 200);
         let text = std::str::from_utf8(playlist.body()).unwrap();
         let listed: Vec<u32> =
             text.lines().filter_map(|line| line.strip_suffix(".ts")?.parse().ok()).collect();
+        let last_listed = listed[listed.len() - 1];
+        assert!(last_listed >= newest, "a playlist older than one before: {last_listed} after {newest}");
+        newest = last_listed;
         let last = seen.keys().next_back().copied();
         let new = match last {
             None => listed[listed.len() - 1..].to_vec(),

@@ -16,19 +16,19 @@ use crate::processes::{Edge, Nginx};
 const SIZE: u64 = 10 << 30;
 const READERS: u64 = 50;
 const CAPACITY: u64 = 256 << 20;
-/// A run that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(300);
+/// A machine on which 10 GiB take longer sees as much of them as comes by then.
+const TIME: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs nginx: tests/all.sh runs it"]
-async fn ten_gibibytes_to_fifty_readers_take_no_more_memory_than_the_first_of_them() {
+async fn what_fifty_readers_have_of_ten_gibibytes_takes_no_more_memory_than_the_beginning() {
     let nginx = Nginx::start();
     // It takes no room on the disk.
     File::create(nginx.files().join("large.mp4")).unwrap().set_len(SIZE).unwrap();
     let edge = Edge::before(nginx.address, &["--preset", "hls", "--slice", "1MiB", "--capacity", "256MiB"]);
 
-    let (over, read, own) =
-        (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let (over, read) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
     let mut readers = JoinSet::new();
     // From 32 KiB to one and a half MiB a second.
     for number in 1..READERS {
@@ -36,27 +36,28 @@ async fn ten_gibibytes_to_fifty_readers_take_no_more_memory_than_the_first_of_th
         readers.spawn(reader(edge.address, Some(rate), Arc::clone(&over), Arc::clone(&read)));
     }
     let start = Instant::now();
-    let mut fastest = tokio::spawn(reader(edge.address, None, Arc::clone(&over), Arc::clone(&own)));
+    let fastest = tokio::spawn(reader(edge.address, None, Arc::clone(&over), Arc::default()));
     let mut resident = Vec::new();
-    let came = loop {
-        match timeout(Duration::from_millis(200), &mut fastest).await {
-            Ok(came) => break came.unwrap(),
-            Err(_) => resident.push(edge.resident() >> 20),
-        }
-        assert!(start.elapsed() < LIMIT, "{} MiB came", own.load(Ordering::Relaxed) >> 20);
-    };
+    while start.elapsed() < TIME && !fastest.is_finished() {
+        sleep(Duration::from_millis(200)).await;
+        resident.push(edge.resident() >> 20);
+    }
+    let took = start.elapsed();
     over.store(true, Ordering::Relaxed);
-    assert_eq!(came, SIZE, "the fastest has all of it");
-    assert!(readers.join_all().await.iter().all(|came| *came > 0));
+    let came = timeout(PATIENCE, fastest).await.expect("it reads on").unwrap();
+    assert!(came >= 8 * CAPACITY, "{came} bytes are too few to say anything");
+    let others = timeout(PATIENCE, readers.join_all()).await.expect("they read on");
+    assert!(others.iter().all(|came| *came > 0));
 
     let (first, rest) = resident.split_at(resident.len() / 3);
     let most = |samples: &[u64]| samples.iter().copied().max().unwrap_or_default();
     println!(
-        "10 GiB to one reader and {} MiB to {} others, slower by far, in {:.1?}; resident at most {} MiB in the \
-         first third, {} MiB after that, with a capacity of {} MiB",
+        "{:.1} of {} GiB to one reader and {} MiB to {} others, slower by far, in {took:.1?}; resident at most {} MiB in \
+         the first third, {} MiB after that, with a capacity of {} MiB",
+        came as f64 / (1 << 30) as f64,
+        SIZE >> 30,
         read.load(Ordering::Relaxed) >> 20,
         READERS - 1,
-        start.elapsed(),
         most(first),
         most(rest),
         CAPACITY >> 20,

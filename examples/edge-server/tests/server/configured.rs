@@ -180,6 +180,39 @@ fn check_looks_at_what_the_file_names() {
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.starts_with(&format!("{file}:8:7: tls: /nowhere/a.pem: ")), "{error}");
+    for (lines, expected) in [
+        ("redis = \"nonsense\"", "redis: "),
+        (
+            "redis = \"redis://127.0.0.1:1\"\nedge-token-file = \"/nowhere/token\"",
+            "edge-token-file: /nowhere/token: ",
+        ),
+        ("redis = \"redis://127.0.0.1:1\"\naddresses = \"/nowhere/a.csv\"", "addresses: /nowhere/a.csv: "),
+    ] {
+        let file = folder.write("edge.toml", &format!("{text}[distribution]\n{lines}\n"));
+        for flags in [["check", &file], ["--config", &file]] {
+            let output = run(&flags);
+            assert_eq!(output.status.code(), Some(2), "{lines}");
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains(&format!("{file}:8:1: {expected}")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_read_at_the_start_alone_stays_as_it_was() {
+    let rest = [&upstream("o", named("o")), LISTENER, &catch_all("g")].concat();
+    let text = |name: &str| format!("name = \"{name}\"\n[group.g]\nmembers = [\"o\"]\n{rest}");
+    let edge = Configured::start(Folder::new("fixed"), 1, &text("fra-1"));
+    for (round, name) in ["fra-2", "fra-3"].into_iter().enumerate() {
+        edge.reload(&text(name), "reconfigured from");
+        assert!(edge.log.lock().unwrap().matches("name changed").count() == round + 1);
+        let answer = edge.get(&format!("/{round}")).to_lowercase();
+        for line in ["via: 1.1 fra-1\r\n", "proxy-status: fra-1; next-hop=o\r\n", "cache-status: fra-1; "] {
+            assert!(answer.contains(line), "{line}: {answer}");
+        }
+    }
+    edge.reload(&format!("\n{}", text("fra-1")), "reconfigured from");
+    assert_eq!(edge.log.lock().unwrap().matches("changed").count(), 2);
 }
 
 #[test]
@@ -214,6 +247,17 @@ fn each_behavior_has_its_origin_and_its_rules() {
     assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
     assert!(answer.contains("location: https://site/safe/x?y\r\n"), "{answer}");
     assert!(edge.get("/secret/x").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn what_may_lead_out_of_an_added_prefix_is_refused() {
+    let text = [&upstream("o", named("o")), LISTENER, &catch_all("o"), "add-prefix = \"/site\"\n"].concat();
+    let edge = Configured::start(Folder::new("prefix"), 1, &text);
+    assert!(edge.get("/a..b/...").ends_with("o GET /site/a..b/... HTTP/1.1"));
+    for path in ["/../other", "/a/%2e%2E/../other", "/..%2fother"] {
+        let answer = edge.get(path);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
 }
 
 #[test]

@@ -167,6 +167,7 @@ fn the_description_names_every_resource() {
         [
             "/distribution",
             "/distribution/invalidations",
+            "/distribution/invalidations/{id}",
             "/invalidations",
             "/invalidations/{id}",
             "/nearest",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::configured::{self, Configured, Folder, LISTENER, catch_all, certificate, tls, upstream};
 use crate::support::{Edge, TemporaryFile, command, origin};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -206,6 +207,59 @@ fn parents_that_ask_each_other_notice_and_ask_the_origin() {
     assert!(answer.contains(", fra-1; fwd=uri-miss; stored\r\n"), "{answer}");
     // What came back asked for what this edge was fetching already, and waited for that no longer than any request does.
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_parent_without_tls_serves_the_viewers_that_its_child_has_by_tls() {
+    let redis = Redis::start();
+    let site = origin(|head, mut stream| {
+        let lines = head.lines().filter(|line| line.to_lowercase().starts_with("x-forwarded-"));
+        let body: String = lines.flat_map(|line| [line, ";"]).collect();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nLocation: http://{}/y\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            stream.local_addr().unwrap(),
+            body.len()
+        );
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let folder = Folder::new("child");
+    let trust = certificate(&folder);
+    let token = TemporaryFile::new(&"5e".repeat(32));
+    let text = |name: &str, more: &str| {
+        format!(
+            "name = \"{name}\"\n{}{LISTENER}{more}\nedge-token-file = \"{}\"\nredis = \"{}\"\n{}https = \"redirect\"\n",
+            upstream("o", site),
+            token.path(),
+            redis.url,
+            catch_all("o"),
+        )
+    };
+    let parent = Configured::start(Folder::new("parent"), 1, &text("shield", "[distribution]"));
+    let path = |name| folder.0.join(name).display().to_string();
+    let files =
+        format!("tls = {{ certificate = \"{}\", key = \"{}\" }}", path("certificate.pem"), path("key.pem"));
+    let parents = format!("{files}\n[distribution]\nparents = [\"http://{}\"]", parent.addresses[0]);
+    let child = text("fra-1", &parents);
+    let child = Configured::start(folder, 1, &child);
+    let ask = || {
+        let stream = tls(child.addresses[0], &trust, &[b"http/1.1"]).unwrap();
+        let head = "GET /x HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n";
+        configured::exchange(stream, head).to_lowercase()
+    };
+    let answer = ask();
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    assert!(
+        answer.contains("cache-status: shield; fwd=uri-miss; stored, fra-1; fwd=uri-miss; stored\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains("x-forwarded-proto: https;"), "{answer}");
+    assert!(answer.contains("location: https://site/y\r\n"), "{answer}");
+    assert!(ask().contains(", fra-1; hit;"));
+    // Whoever has no token claims in vain.
+    let claim = "GET /x HTTP/1.1\r\nHost: site\r\nConnection: close\r\nX-Forwarded-Proto: https\r\n\r\n";
+    assert!(parent.talk(claim).starts_with("HTTP/1.1 308"));
 }
 
 /// A site whose answers may be kept.

@@ -26,6 +26,9 @@ fn a_wrong_flag_or_value_is_one_line_and_status_2() {
         &["--slice", "1KiB"],
         &["--slice", "65MiB"],
         &["--prefetch", "17"],
+        &["--without-contact", "serve"],
+        &["--redis", "redis://127.0.0.1:1", "--without-contact", "refuse"],
+        &["--redis", "redis://127.0.0.1:1", "--without-contact", "refuse:1s"],
         &["--targeted", "two words"],
         &["--targeted", "cache-control"],
     ] {

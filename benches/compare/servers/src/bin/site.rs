@@ -75,8 +75,7 @@ fn server() -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(10))
-        .max_buf_size(64 * 1024)
-        .max_headers(128);
+        .max_buf_size(64 * 1024);
     server
         .http2()
         .timer(TokioTimer::new())
