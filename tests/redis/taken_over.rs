@@ -115,3 +115,30 @@ async fn an_edge_that_may_still_use_what_it_has_is_not_forgotten() {
     names.sort_unstable();
     assert_eq!(names, ["alive", "trusting"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn what_waits_for_copies_is_in_the_log_once() {
+    let server = Server::start(Keeps::Nothing);
+    let replica = replica_of(&server);
+    let mut copied = settings(false);
+    copied.copies = 1;
+    let bus = Arc::new(Redis::new(&server.url(), copied).unwrap());
+    let invalidator = BusInvalidator::new(bus, "test").queueing(10, []);
+    replica.pause();
+    let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
+    in_time("tried again", || {
+        let calls = server.ask(&["INFO", "commandstats"]);
+        let calls = calls.lines().find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
+        calls.and_then(|calls| calls.split(',').next()?.parse().ok()).is_some_and(|calls: u32| calls >= 4)
+    });
+    assert_eq!(receipt.position(), None);
+    replica.resume();
+    soon("appended", async {
+        while receipt.position().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(server.ask(&["XLEN", "tower-edge:{default}:log"]), "1");
+}

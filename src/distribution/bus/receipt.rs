@@ -59,7 +59,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 impl BusReceipt {
     /// What tells the invalidation from every other.
     pub fn id(&self) -> String {
-        format!("D{:016X}", self.id)
+        shown(self.id)
     }
 
     /// The caller's reference.
@@ -174,6 +174,11 @@ impl BusReceipt {
         };
         roll.members.iter().map(judge).collect()
     }
+}
+
+/// The id of a receipt.
+pub(super) fn shown(id: u64) -> String {
+    format!("D{id:016X}")
 }
 
 impl fmt::Debug for BusReceipt {
