@@ -41,14 +41,17 @@ struct Batch {
 }
 
 impl Outbox {
-    /// Whether somebody carries off what is put in.
-    pub(crate) fn follow(&self, follows: bool) {
+    /// Whether somebody carries off what is put in. Says whether that is news: two would take it from each other.
+    pub(crate) fn follow(&self, follows: bool) -> bool {
         let mut mail = self.mail.lock();
-        self.is_followed.store(follows, Ordering::Relaxed);
+        if self.is_followed.swap(follows, Ordering::Relaxed) == follows {
+            return false;
+        }
         *mail = Mail::default();
         self.holds.store(false, Ordering::Release);
         drop(mail);
         self.changed.notify_waiters();
+        true
     }
 
     /// To put in what is about to be in force, if anybody follows. Nothing is taken out, nor looked for, while this is held.

@@ -4,7 +4,7 @@ use tower_edge::Invalidation;
 use tower_edge::distribution::bus::{Reset, WithoutContact};
 
 use crate::server::{Keeps, Server};
-use crate::site::{Got, Site, eventually, settings, soon};
+use crate::site::{Got, SILENCE, Site, eventually, settings, soon};
 
 /// The key of the log of the namespace `default`.
 const LOG: &str = "tower-edge:{default}:log";
@@ -98,13 +98,16 @@ async fn records_trimmed_before_an_edge_saw_them_clear_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs redis-server"]
-async fn a_log_that_went_back_clears_everything() {
+async fn a_log_that_went_back_clears_everything_everywhere() {
     let server = Server::start(Keeps::Nothing);
     let site = Site::new(&server, 2, WithoutContact::Serve).await;
-    for _ in 0..3 {
-        site.change().await;
-    }
+    site.change().await;
     site.warm().await;
+    site.members[1].proxy.cut();
+    for _ in 0..2 {
+        let receipt = site.invalidator.invalidate(Invalidation::all()).await.unwrap();
+        soon("reached", site.members[0].follower.reached(receipt.position().unwrap())).await;
+    }
     // As after a failover to a copy that is behind, under a server that does not tell.
     server.ask(&[
         "EVAL",
@@ -113,9 +116,11 @@ async fn a_log_that_went_back_clears_everything() {
         LOG,
         "tower-edge:{default}:meta",
     ]);
+    eventually("started over", || site.members[0].resets() >= 2).await;
+    site.members[1].proxy.mend();
+    // It cannot tell by its own position that it has missed anything.
+    eventually("started over", || site.members[1].resets() >= 2).await;
     for member in &site.members {
-        eventually("started over", || member.resets() >= 2).await;
-        assert_eq!(member.follower.progress().last_reset, Some(Reset::WentBack));
         assert!(!member.get("/").await.hit);
     }
 }
@@ -152,4 +157,18 @@ async fn a_log_that_everybody_has_applied_is_trimmed_and_one_that_somebody_lacks
     tidied().await;
     tidied().await;
     assert!(length() < 500, "{} records are kept, and nobody needs more than 10", length());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn an_empty_server_knows_nothing_of_an_edge_that_trusts_itself_for_a_while() {
+    let server = Server::start(Keeps::Nothing);
+    let policy = WithoutContact::Revalidate { after: SILENCE * 5 };
+    let site = Site::new(&server, 2, policy).await;
+    site.warm().await;
+    site.members[1].proxy.cut();
+    server.ask(&["FLUSHALL"]);
+    let receipt = site.invalidator.invalidate(Invalidation::all()).await.unwrap();
+    soon("completed", receipt.completed()).await.unwrap();
+    assert!(!site.members[1].follower.is_trusted(), "it may serve what was cleared");
 }

@@ -13,4 +13,5 @@ mod proxy;
 mod receipts;
 mod server;
 mod site;
+mod taken_over;
 mod writes;

@@ -98,14 +98,20 @@ struct Contacts {
 
 impl Follower {
     /// Has an edge follow a log from now on. Everything the edge holds is treated as invalidated first. One edge can follow
-    /// one log, once.
+    /// one log at a time.
     ///
     /// # Errors
-    /// If a setting cannot work, or there is no tokio runtime to follow in.
+    /// If a setting cannot work, the edge follows a log already, or there is no tokio runtime to follow in.
     pub fn start(edge: &Edge, bus: Arc<dyn Bus>, settings: FollowerSettings) -> Result<Self, ConfigError> {
         check(&settings)?;
         let runtime = Handle::try_current()
             .map_err(|_| ConfigError::new("follower", "is started outside a tokio runtime"))?;
+        if !edge.0.outbox.follow(true) {
+            return Err(ConfigError::new(
+                "follower",
+                format!("edge {:?} follows a log already", edge.0.name),
+            ));
+        }
         let id = format!("{}/{:016x}", edge.0.name, super::random());
         let inner = Arc::new(Inner {
             edge: edge.clone(),
@@ -119,7 +125,6 @@ impl Follower {
             trouble: Mutex::default(),
         });
         edge.0.contact.lose(inner.settings.without_contact);
-        edge.0.outbox.follow(true);
         let following = Arc::clone(&inner);
         let task = runtime.spawn(async move {
             tokio::join!(following.read(), following.sweep(), following.report(), following.tell());
@@ -219,10 +224,7 @@ impl Follower {
     /// # Errors
     /// If the log cannot be reached; then receipts wait until the edge counts as silent.
     pub async fn leave(self) -> Result<(), BusError> {
-        self.inner.told().await;
-        self.task.abort();
-        self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
-        self.inner.bus.leave(&self.inner.id).await
+        self.retire().await
     }
 }
 
@@ -498,5 +500,18 @@ mod tests {
         let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
         let states = receipt.completed().await.unwrap();
         assert_eq!(states.iter().map(|edge| edge.state).collect::<Vec<_>>(), [EdgeState::Silent]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_edge_follows_one_log_at_a_time() {
+        let edge = Edge::builder().name("fra-1").build().unwrap();
+        let follow = || Follower::start(&edge, Arc::new(Local::new()), FollowerSettings::default());
+        let follower = follow().unwrap();
+        // Contact with the one would count as contact with the other.
+        assert_eq!(follow().unwrap_err().setting(), "follower");
+        follower.joined().await;
+        assert!(edge.0.outbox.open().is_some(), "the first goes on");
+        drop(follower);
+        follow().unwrap().joined().await;
     }
 }

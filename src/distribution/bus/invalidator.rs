@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::receipt::{BusReceipt, Seen, Silences};
+use super::receipt::{BusReceipt, Seen, Silences, shown};
 use super::{Bus, BusError, Position, Record, RecordError, Roll};
 use crate::clock::{Clock, SystemClock};
 use crate::edge::Edge;
@@ -98,7 +98,8 @@ impl BusInvalidator {
 
     /// Receipts wait so long for an edge that does not report; then it is named as silent, and they go on without it. Five
     /// seconds by default; it has to be longer than any edge's heartbeat. On a log that was away, or is new, edges get that
-    /// long to come back.
+    /// long to come back, or as long as they [trust themselves](super::WithoutContact): one that came back empty cannot name
+    /// those that don't.
     pub fn silence(self, silence: Duration) -> Self {
         self.with(|shared| shared.silence = silence)
     }
@@ -143,16 +144,17 @@ impl BusInvalidator {
     pub async fn invalidate(&self, invalidation: Invalidation) -> Result<BusReceipt, BusInvalidateError> {
         let shared = &self.shared;
         let created = SystemClock::new().wall();
-        let record = Record::new(super::random(), shared.author.as_str(), created, invalidation)
+        let (id, reference) = (super::random(), invalidation.reference.as_deref().map(Arc::from));
+        let invalidation = match (&shared.queue, &reference) {
+            // What failed may have been done, and it is tried again: under its own name it is in the log once.
+            (Some(_), None) => invalidation.reference(shown(id)),
+            _ => invalidation,
+        };
+        let record = Record::new(id, shared.author.as_str(), created, invalidation)
             .map_err(BusInvalidateError::Record)?;
         let (placed, position) = watch::channel(None);
-        let receipt = BusReceipt {
-            shared: Arc::clone(shared),
-            id: record.id(),
-            reference: record.reference().map(Arc::from),
-            created: record.created(),
-            position,
-        };
+        let receipt =
+            BusReceipt { shared: Arc::clone(shared), id, reference, created: record.created(), position };
         let Some(queue) = &shared.queue else {
             placed.send_replace(Some(shared.append(&record).await.map_err(BusInvalidateError::Bus)?));
             return Ok(receipt);

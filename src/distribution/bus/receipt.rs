@@ -59,7 +59,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 impl BusReceipt {
     /// What tells the invalidation from every other.
     pub fn id(&self) -> String {
-        format!("D{:016X}", self.id)
+        shown(self.id)
     }
 
     /// The caller's reference.
@@ -150,7 +150,9 @@ impl BusReceipt {
             EdgeState::Silent => self.shared.silences.lock().is_certain(edge, self.shared.silence),
             reached => reached >= state,
         };
-        roll.age >= self.shared.silence && edges.iter().all(has)
+        // On a new log, edges that nobody knows of may trust themselves as long as those that it knows.
+        let trusts_for = roll.members.iter().filter_map(|(report, _)| report.trusts_for).max();
+        roll.age >= self.shared.silence.max(trusts_for.unwrap_or_default()) && edges.iter().all(has)
     }
 
     fn judge(&self, roll: &Roll) -> Vec<EdgeProgress> {
@@ -172,6 +174,11 @@ impl BusReceipt {
         };
         roll.members.iter().map(judge).collect()
     }
+}
+
+/// The id of a receipt.
+pub(super) fn shown(id: u64) -> String {
+    format!("D{id:016X}")
 }
 
 impl fmt::Debug for BusReceipt {

@@ -10,7 +10,8 @@ pub enum Reset {
     First,
     /// The log is in another incarnation: its server lost its data, was started anew, or is another.
     OtherLog,
-    /// The log ends before the edge's position: it lost what the edge has already applied, and perhaps more.
+    /// The log ends before the edge's position: it lost what the edge has already applied, and perhaps more. The log is
+    /// given another incarnation then, so this is seen as [`OtherLog`](Self::OtherLog).
     WentBack,
     /// Records that the edge has not seen are gone.
     Gap,
@@ -52,7 +53,9 @@ pub(super) fn step(had: Option<Position>, left: &Left, read: Read) -> Step {
     let Read { incarnation, head, records } = read;
     let reset = |why| {
         let to = Position { incarnation, number: head };
-        Step::Reset { why, to, renew: left.has(incarnation) }
+        // Who had not come as far as a log that went back once was has missed what it lost, and cannot tell.
+        let renew = left.has(incarnation) || why == Reset::WentBack;
+        Step::Reset { why, to, renew }
     };
     let Some(had) = had else {
         return reset(Reset::First);
@@ -121,7 +124,8 @@ mod tests {
                     assert_eq!(applied, numbers, "{shown}");
                 }
                 (Step::Reset { why, to, renew }, Err(reset)) => {
-                    assert_eq!(((why, to), renew), (reset, false), "{shown}")
+                    let renews = why == Reset::WentBack;
+                    assert_eq!(((why, to), renew), (reset, renews), "{shown}")
                 }
                 (step, expected) => panic!("{shown}: {step:?}, not {expected:?}"),
             }

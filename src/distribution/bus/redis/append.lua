@@ -4,13 +4,17 @@
 if redis.call('HGET', KEYS[1], 'marker') ~= ARGV[1] then
     return 0
 end
+local head = tonumber(redis.call('HGET', KEYS[1], 'head'))
 if KEYS[3] then
     local known = redis.call('GET', KEYS[3])
-    if known then
+    -- One beyond the head is of a log that is lost.
+    if known and tonumber(known) <= head then
+        -- A write, so that whoever waits for copies waits for one of what is known, too.
+        redis.call('PEXPIRE', KEYS[3], ARGV[4])
         return tonumber(known)
     end
 end
-local number = string.format('%d', tonumber(redis.call('HGET', KEYS[1], 'head')) + 1)
+local number = string.format('%d', head + 1)
 local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], number .. '-0', 'r', ARGV[2])
 if added.err then
     if string.find(added.err, 'equal or smaller') then

@@ -37,9 +37,6 @@ impl Link {
         let mut connection = connecting.await.map_err(failed)?;
         let server = Server::ask(&mut connection).await?;
         let concerns = server.check(settings)?;
-        let mut open = scripts.open.prepare_invoke();
-        open.key(&keys.meta).key(&keys.log).arg(fresh_marker());
-        let marker: String = open.invoke_async(&mut connection).await.map_err(failed)?;
         let (run, started) = match settings.trust_restarts {
             true => (String::new(), None),
             // In whole seconds, of which one may just have begun.
@@ -48,6 +45,9 @@ impl Link {
                 Instant::now().checked_sub(server.uptime.saturating_sub(Duration::from_secs(1))),
             ),
         };
+        let mut open = scripts.open.prepare_invoke();
+        open.key(&keys.meta).key(&keys.log).arg(fresh_marker()).arg(&run);
+        let marker: String = open.invoke_async(&mut connection).await.map_err(failed)?;
         let incarnation = incarnation(&marker, &run);
         Ok(Self { connection, marker, incarnation, concerns, run, started })
     }

@@ -8,7 +8,7 @@
 //! | a primary | records are written | [`BusError::Unfit`] |
 //! | `maxmemory-policy noeviction`, where `maxmemory` is set | the log must not be evicted | [`BusError::Unfit`] |
 //! | `appendonly yes` | or each restart clears every edge | a [`Concern`] |
-//! | `min-replicas-to-write`, where a replica may take over | a primary that was cut off must not go on as one | edges cut off with it follow it |
+//! | `min-replicas-to-write`, where a replica may take over | a primary that was cut off must not go on as one | edges cut off with it follow it, and what it acknowledges without [`copies`](RedisSettings::copies) is lost; a [`Concern`] |
 //! | no proxy that moves a connection from one server to another | a connection stands for one run of a server | nobody notices |
 //!
 //! The server is asked for this whenever a connection is made. Its address is a URL such as `redis://:password@host:6379/0`,
@@ -38,7 +38,7 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `meta` | a hash: the log's random marker, the number of its last record, since when it has that marker |
+//! | `meta` | a hash: the log's random marker, the number of its last record, the server's run, since when it has that marker and run |
 //! | `log` | a stream of records, whose ids are their numbers (`17-0`) |
 //! | `edges` | a hash: what each edge said last, and when by the server's clock |
 //! | `ref:…` | the number of the record under a reference; for a day |
@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Client, IntoConnectionInfo, Script};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::link::{Link, Links};
 pub use self::server::Concern;
@@ -80,7 +80,8 @@ pub struct RedisSettings {
     pub keep: u64,
     /// The most records that are kept, though an edge lacks them. 100,000 by default.
     pub limit: u64,
-    /// An edge that has not reported for so long is struck off the roll. An hour by default.
+    /// An edge that has not reported for so long is struck off the roll, unless it trusts itself for longer. An hour by
+    /// default.
     pub forget: Duration,
 }
 
@@ -195,6 +196,7 @@ impl Redis {
     }
 
     async fn append(&self, record: &Record) -> Result<Position, BusError> {
+        let began = Instant::now();
         let Shared { settings, keys, scripts, .. } = &*self.shared;
         let mut link = self.links.get().await?;
         let mut call = scripts.append.prepare_invoke();
@@ -210,7 +212,8 @@ impl Redis {
             return Err(BusError::Changed);
         }
         if settings.copies > 0 {
-            let wait = millis(settings.patience).saturating_sub(1);
+            // It says how many there are before the call is given up.
+            let wait = millis(settings.patience.saturating_sub(began.elapsed()) * 3 / 4).max(1);
             let mut command = ::redis::cmd("WAIT");
             let waited = command.arg(settings.copies).arg(wait).query_async(&mut link.connection).await;
             let confirmed = self.links.checked(waited)?;

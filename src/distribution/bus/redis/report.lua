@@ -11,9 +11,11 @@ local head = tonumber(redis.call('HGET', KEYS[2], 'head') or '0')
 local least = head
 local edges = redis.call('HGETALL', KEYS[1])
 for i = 1, #edges, 2 do
-    local at, applied = string.match(edges[i + 1], '^(%d+)|[^|]*|%x+%-(%d+)|')
-    at = at or string.match(edges[i + 1], '^(%d+)|')
-    if not at or now - tonumber(at) > tonumber(ARGV[4]) then
+    local at, trusts_for, applied = string.match(edges[i + 1], '^(%d+)|([^|]*)|(%x*%-%d*)|')
+    applied = applied and string.match(applied, '%-(%d+)')
+    -- For so long it may use what it has stored.
+    local kept = math.max(tonumber(ARGV[4]), tonumber(trusts_for or '') or 0)
+    if not at or now - tonumber(at) > kept then
         redis.call('HDEL', KEYS[1], edges[i])
     elseif applied then
         least = math.min(least, tonumber(applied))

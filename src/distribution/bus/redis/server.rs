@@ -43,6 +43,9 @@ pub(super) struct Server {
     maxmemory: u64,
     policy: String,
     appends: bool,
+    replicas: u64,
+    /// It takes no writes while it is cut off from its replicas.
+    stops_alone: bool,
     /// `appendfsync`, where it may be asked for.
     fsync: Option<String>,
 }
@@ -75,6 +78,9 @@ impl Server {
             maxmemory: number("maxmemory"),
             policy: field("maxmemory_policy").unwrap_or_default(),
             appends: field("aof_enabled").as_deref() == Some("1"),
+            replicas: number("connected_slaves"),
+            // It is told only where there is such a rule.
+            stops_alone: field("min_slaves_good_slaves").is_some(),
             fsync: None,
         }
     }
@@ -110,6 +116,11 @@ impl Server {
         if self.maxmemory == 0 && self.policy != "noeviction" && !self.policy.is_empty() {
             let reason = "is not noeviction: once maxmemory is set, the log may be evicted";
             concerns.push(Concern { setting: "maxmemory-policy", reason });
+        }
+        if self.replicas > 0 && !self.stops_alone {
+            let reason =
+                "is 0: a primary that is cut off from its replicas goes on beside the one that takes over";
+            concerns.push(Concern { setting: "min-replicas-to-write", reason });
         }
         Ok(concerns)
     }
@@ -155,6 +166,9 @@ mod tests {
             ("", "", vec![]),
             ("aof_enabled:1", "aof_enabled:0", vec!["appendonly"]),
             ("noeviction", "allkeys-lru", vec!["maxmemory-policy"]),
+            ("role:master", "role:master\r\nconnected_slaves:0", vec![]),
+            ("role:master", "role:master\r\nconnected_slaves:1", vec!["min-replicas-to-write"]),
+            ("role:master", "role:master\r\nconnected_slaves:1\r\nmin_slaves_good_slaves:1", vec![]),
         ] {
             let server = Server::read(&INFO.replacen(find, replace, 1));
             let concerns = server.check(&RedisSettings::default()).unwrap();
