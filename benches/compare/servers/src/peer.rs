@@ -1,4 +1,4 @@
-//! The servers that are measured, each set up as its own documentation advises for one core and everything in memory.
+//! The servers that are measured, each set up for one core and everything in memory.
 
 use std::fs::{self, File};
 use std::io;
@@ -128,7 +128,7 @@ pub(crate) struct Programs {
     pub(crate) site: PathBuf,
 }
 
-/// Documentation: `ngx_http_core_module` (sendfile, tcp_nopush, open_file_cache, keepalive_requests), `ngx_http_proxy_module`
+/// The settings are those of `ngx_http_core_module` (sendfile, tcp_nopush, open_file_cache, keepalive_requests), `ngx_http_proxy_module`
 /// (proxy_cache_path, use_temp_path) and `ngx_http_upstream_module` (keepalive, and what it needs of proxy_*).
 /// One worker, no access log, the cache on a file system in memory.
 fn nginx(port: u16, http2_port: u16, origin: u16, folder: &Path) -> io::Result<Command> {
@@ -144,7 +144,7 @@ fn nginx(port: u16, http2_port: u16, origin: u16, folder: &Path) -> io::Result<C
     Ok(command)
 }
 
-/// Documentation: varnishd(1) (malloc storage; `vsl_mask`, whose records are Varnish's access log; `http2` as a feature) and
+/// The settings are those of varnishd(1) (malloc storage; `vsl_mask`, whose records are Varnish's access log; `http2` as a feature) and
 /// the user's guide on sizing (threads ready before they are needed: two pools, the default, of 100).
 fn varnish(port: u16, origin: u16, folder: &Path) -> Command {
     let quiet = [
@@ -201,7 +201,7 @@ fn varnish(port: u16, origin: u16, folder: &Path) -> Command {
     command
 }
 
-/// Documentation: the administrator's guide on performance tuning, and `records.config`. One event thread on the one core, a
+/// The settings are those of the administrator's guide on performance tuning, and `records.config`. One event thread on the one core, a
 /// RAM cache for everything, no log. Its storage has to be a file besides, and lies in memory, too.
 fn traffic_server(port: u16, origin: u16, folder: &Path) -> io::Result<Command> {
     for name in ["etc", "share", "var", "run", "log", "cache"] {

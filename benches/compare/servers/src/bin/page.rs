@@ -90,7 +90,7 @@ fn page(results: &Results, crates: &Crates) -> String {
          that of a process. nginx keeps its objects in files, which here are in memory, and count. Traffic Server keeps \
          each twice, in memory and in its storage, which here is in memory, too. Where a server's core is not in use to \
          about 100 %, it waited for its load, and could do more.\n\n\
-         How each is set up, and by which part of its documentation, is written in \
+         How each is set up is written in \
          [`peer.rs`](../benches/compare/servers/src/peer.rs), \
          [`nginx.conf`](../benches/compare/servers/nginx.conf) and \
          [`records.config`](../benches/compare/servers/records.config).\n\n\
