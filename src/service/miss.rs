@@ -27,7 +27,8 @@ use crate::semantics::{headers, normal, slices};
 use crate::store::{Stored, Uncacheable};
 use crate::upload::RequestBody;
 
-/// A request on its way to the origin.
+/// A request on its way to the origin. In a box, since each step of its walk would hold a copy of it: a reader that waits has
+/// one.
 pub(super) struct Miss<S, B> {
     pub(super) origin: S,
     pub(super) parts: Parts,
@@ -48,7 +49,7 @@ impl<S, B> Miss<S, B> {
         body: RequestBody<B>,
         facts: Facts,
         control: RequestCacheControl,
-    ) -> Self {
+    ) -> Box<Self> {
         let reader = Reader {
             edge: Arc::clone(edge),
             policy: Arc::clone(policy),
@@ -65,7 +66,7 @@ impl<S, B> Miss<S, B> {
             slices: None,
             is_counted: false,
         };
-        Self { origin, parts, body, reader, after: None }
+        Box::new(Self { origin, parts, body, reader, after: None })
     }
 }
 
@@ -79,7 +80,7 @@ where
     R::Data: Send,
     R::Error: Into<BoxError>,
 {
-    pub(super) async fn run(self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run(self: Box<Self>, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
         if self.reader.policy.slices.is_some() || ask.stored.as_ref().is_some_and(|stored| stored.is_sliced())
         {
             return Box::pin(self.run_sliced(ask)).await;
@@ -87,7 +88,7 @@ where
         self.walk(ask).await
     }
 
-    pub(super) async fn walk(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn walk(mut self: Box<Self>, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
         self.reader.take(ask);
         let reader = &self.reader;
         if reader.reason == ForwardReason::Bypass || reader.control.no_store {
@@ -139,7 +140,7 @@ where
     }
 
     /// Refreshes a stale response while this request is answered with it (RFC 5861 §3).
-    pub(super) fn refresh(mut self, stored: Arc<Stored>) {
+    pub(super) fn refresh(mut self: Box<Self>, stored: Arc<Stored>) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -150,7 +151,7 @@ where
     }
 
     /// Asks the origin for what nobody waits for, if that is worth while, and says whether it does.
-    pub(super) fn ahead(mut self, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
+    pub(super) fn ahead(mut self: Box<Self>, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
         self.reader.take(ask);
         let reader = &self.reader;
         let now = reader.edge.clock.elapsed();
@@ -161,7 +162,7 @@ where
     }
 
     /// Leads a fill without waiting for it, if there is none.
-    fn in_background(mut self, runtime: &Handle) -> bool {
+    fn in_background(mut self: Box<Self>, runtime: &Handle) -> bool {
         let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             match self.reader.look_again() {
@@ -177,7 +178,7 @@ where
     }
 
     /// Asks the origin, for everyone who wants this key.
-    async fn lead(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+    async fn lead(mut self: Box<Self>, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
         if let Some(stored) = self.reader.look_again() {
             lead.found(Arc::clone(&stored));
             let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
@@ -186,7 +187,11 @@ where
         self.ask_origin(lead, runtime).await
     }
 
-    async fn ask_origin(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+    async fn ask_origin(
+        mut self: Box<Self>,
+        lead: Lead,
+        runtime: &Handle,
+    ) -> Result<Response<Body<R>>, S::Error> {
         self.after = Ahead::of(&self.reader, &self.origin, &self.parts).map(Ahead::after_fill);
         let participant = lead.participate();
         let again = self.reader.probe(false).map(|_| self.again());
@@ -249,12 +254,12 @@ where
     /// Starts the exchange with the origin.
     #[allow(clippy::type_complexity, reason = "the receiver's type says what comes")]
     fn exchange(
-        self,
+        self: Box<Self>,
         lead: Lead,
         runtime: &Handle,
         background: bool,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
-        let Self { origin, mut parts, reader, after, .. } = self;
+        let Self { origin, mut parts, reader, after, .. } = *self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         key::spell_authority(&mut parts, &reader.key);
@@ -281,7 +286,7 @@ where
     }
 
     /// A range of something too large to be stored whole: that part is fetched, and stored as what it is.
-    async fn part(mut self) -> Result<Response<Body<R>>, S::Error> {
+    async fn part(mut self: Box<Self>) -> Result<Response<Body<R>>, S::Error> {
         let (Ok(runtime), Some(lead)) = (Handle::try_current(), self.reader.edge.fills.lead_alone()) else {
             return self.alone(Some(Detail::Busy)).await;
         };
@@ -290,7 +295,7 @@ where
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
-    async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
+    async fn head(mut self: Box<Self>) -> Result<Response<Body<R>>, S::Error> {
         let takes = self.reader.takes();
         if self.reader.edge.contact.trust(takes.now) == Trust::Full
             && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &takes)
@@ -315,18 +320,21 @@ where
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
-    pub(super) async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn alone(
+        self: Box<Self>,
+        detail: Option<Detail>,
+    ) -> Result<Response<Body<R>>, S::Error> {
         self.forward(detail, None).await
     }
 
     /// Forwards the request. A HEAD goes `reduced`, without what the viewer's copy of the answer has to be fitted to, so
     /// that the answer can be recorded.
     async fn forward(
-        self,
+        self: Box<Self>,
         detail: Option<Detail>,
         reduced: Option<Option<Recorder>>,
     ) -> Result<Response<Body<R>>, S::Error> {
-        let Self { origin, mut parts, body, reader, .. } = self;
+        let Self { origin, mut parts, body, reader, .. } = *self;
         parts.headers = reader.headers.clone();
         if reduced.is_some() {
             headers::prepare_fill(&mut parts.headers);

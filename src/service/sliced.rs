@@ -47,7 +47,11 @@ where
     R::Error: Into<BoxError>,
 {
     /// Answers with an object in slices: at once, if the first slice that is needed is stored.
-    pub(super) fn answer_sliced(mut self, stored: &Arc<Stored>, use_: Use) -> ResponseFuture<R, S::Error> {
+    pub(super) fn answer_sliced(
+        mut self: Box<Self>,
+        stored: &Arc<Stored>,
+        use_: Use,
+    ) -> ResponseFuture<R, S::Error> {
         self.reader.reason = ForwardReason::Partial;
         if !self.learns_slices() {
             return ResponseFuture::waiting(self.alone(Some(Detail::Busy)));
@@ -82,7 +86,7 @@ where
     }
 
     /// The walk of a miss, where what comes may be an object in slices.
-    pub(super) async fn run_sliced(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run_sliced(mut self: Box<Self>, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
         if !self.learns_slices() {
             self.reader.take(ask);
             return self.alone(Some(Detail::Busy)).await;
@@ -94,7 +98,10 @@ where
 
     /// Waits for the first slice of an answer. If the object is another by now, the request starts over; if there is no
     /// slice to be had, it is forwarded.
-    async fn begun(mut self, mut response: Response<Body<R>>) -> Result<Response<Body<R>>, S::Error> {
+    async fn begun(
+        mut self: Box<Self>,
+        mut response: Response<Body<R>>,
+    ) -> Result<Response<Body<R>>, S::Error> {
         self.reader.is_counted = true;
         for _ in 0..RESTARTS {
             match poll_fn(|cx| response.body_mut().poll_ready(cx)).await {
@@ -124,14 +131,14 @@ where
     }
 
     /// The same request once more. Its body, of which there is nothing, stays here.
-    pub(super) fn again(&self) -> Self {
-        Self {
+    pub(super) fn again(&self) -> Box<Self> {
+        Box::new(Self {
             origin: self.origin.clone(),
             parts: self.parts.clone(),
             body: RequestBody::empty(),
             reader: self.reader.clone(),
             after: None,
-        }
+        })
     }
 
     fn missing(&self, stored: &Stored) -> Missing {

@@ -141,7 +141,8 @@ impl Connections {
         if !alone && let Some(link) = self.find(needs) {
             return Ok(link);
         }
-        let made = self.connector.connect(needs.http_1).await?;
+        // In a box, since few exchanges need it, and the handshake of TLS alone takes 6 KiB.
+        let made = Box::pin(self.connector.connect(needs.http_1)).await?;
         let born = Instant::now();
         let connection = match made {
             Made::Http1(sender) => Connection::Http1(Http1 { sender, born }),
