@@ -54,9 +54,20 @@ pub(crate) struct Configured {
 
 impl Configured {
     pub(crate) fn start(folder: Folder, listeners: usize, text: &str) -> Self {
+        Self::start_with(folder, listeners, text, &[])
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_with(
+        folder: Folder,
+        listeners: usize,
+        text: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let file = folder.write("edge.toml", text);
         let mut process = command(&["--config", &file])
             .env_remove("RUST_LOG")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
