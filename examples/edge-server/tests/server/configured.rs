@@ -187,10 +187,12 @@ fn check_looks_at_what_the_file_names() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let tls = "tls = { certificate = \"/nowhere/a.pem\", key = \"/nowhere/a.key\" }\n";
     let file = folder.write("edge.toml", &format!("{text}{tls}"));
-    let output = run(&["check", &file]);
-    assert_eq!(output.status.code(), Some(2));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.starts_with(&format!("{file}:8:7: tls: /nowhere/a.pem: ")), "{error}");
+    for command in ["check", "--config"] {
+        let output = run(&[command, &file]);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(&format!("{file}:8:7: tls: /nowhere/a.pem: ")), "{error}");
+    }
     for (lines, expected) in [
         ("redis = \"nonsense\"", "redis: "),
         (
