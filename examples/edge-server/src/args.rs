@@ -32,7 +32,13 @@ pub(crate) enum Task {
 /// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along. The commands talk to one
 /// that was started with --control.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 if all went well; 1 if a server did not do as it was told, or is not there; \
+                  2 if a flag, a file or an address cannot be used."
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
