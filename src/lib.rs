@@ -79,6 +79,7 @@
 //! `faults` leaves out checks, for this crate's own tests, and comes with no promise of any kind.
 
 mod answer;
+mod behind;
 mod body;
 mod clock;
 mod contact;

@@ -7,10 +7,11 @@ use http::header::RANGE;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
-use tower::{BoxError, Service, ServiceExt};
+use tower::ServiceExt;
 
 use super::ahead::Ahead;
 use super::reader::{Reader, Waited};
+use crate::behind::Origin;
 use crate::body::Body;
 use crate::contact::Trust;
 use crate::edge::EdgeInner;
@@ -69,17 +70,12 @@ impl<S, B> Miss<S, B> {
     }
 }
 
-impl<S, B, R> Miss<S, B>
+impl<S, B> Miss<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
+    S: Origin<B>,
     B: http_body::Body + Send + 'static,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
 {
-    pub(super) async fn run(self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run(self, ask: Ask) -> Result<Response<Body<S::Body>>, S::Error> {
         if self.reader.policy.slices.is_some() || ask.stored.as_ref().is_some_and(|stored| stored.is_sliced())
         {
             return Box::pin(self.run_sliced(ask)).await;
@@ -87,7 +83,7 @@ where
         self.walk(ask).await
     }
 
-    pub(super) async fn walk(mut self, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn walk(mut self, ask: Ask) -> Result<Response<Body<S::Body>>, S::Error> {
         self.reader.take(ask);
         let reader = &self.reader;
         if reader.reason == ForwardReason::Bypass || reader.control.no_store {
@@ -177,7 +173,7 @@ where
     }
 
     /// Asks the origin, for everyone who wants this key.
-    async fn lead(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+    async fn lead(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<S::Body>>, S::Error> {
         if let Some(stored) = self.reader.look_again() {
             lead.found(Arc::clone(&stored));
             let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
@@ -186,7 +182,7 @@ where
         self.ask_origin(lead, runtime).await
     }
 
-    async fn ask_origin(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+    async fn ask_origin(mut self, lead: Lead, runtime: &Handle) -> Result<Response<Body<S::Body>>, S::Error> {
         self.after = Ahead::of(&self.reader, &self.origin, &self.parts).map(Ahead::after_fill);
         let participant = lead.participate();
         let again = self.reader.probe(false).map(|_| self.again());
@@ -253,7 +249,7 @@ where
         lead: Lead,
         runtime: &Handle,
         background: bool,
-    ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
+    ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<S::Body, S::Error>>, Reader) {
         let Self { origin, mut parts, reader, after, .. } = self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
@@ -281,7 +277,7 @@ where
     }
 
     /// A range of something too large to be stored whole: that part is fetched, and stored as what it is.
-    async fn part(mut self) -> Result<Response<Body<R>>, S::Error> {
+    async fn part(mut self) -> Result<Response<Body<S::Body>>, S::Error> {
         let (Ok(runtime), Some(lead)) = (Handle::try_current(), self.reader.edge.fills.lead_alone()) else {
             return self.alone(Some(Detail::Busy)).await;
         };
@@ -290,7 +286,7 @@ where
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
-    async fn head(mut self) -> Result<Response<Body<R>>, S::Error> {
+    async fn head(mut self) -> Result<Response<Body<S::Body>>, S::Error> {
         let takes = self.reader.takes();
         if self.reader.edge.contact.trust(takes.now) == Trust::Full
             && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &takes)
@@ -315,7 +311,7 @@ where
     }
 
     /// Forwards the request as the viewer sent it. The answer is for this viewer and is not stored.
-    pub(super) async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn alone(self, detail: Option<Detail>) -> Result<Response<Body<S::Body>>, S::Error> {
         self.forward(detail, None).await
     }
 
@@ -325,7 +321,7 @@ where
         self,
         detail: Option<Detail>,
         reduced: Option<Option<Recorder>>,
-    ) -> Result<Response<Body<R>>, S::Error> {
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         let Self { origin, mut parts, body, reader, .. } = self;
         parts.headers = reader.headers.clone();
         if reduced.is_some() {
