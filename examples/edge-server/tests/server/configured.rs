@@ -180,6 +180,23 @@ fn check_finds_nothing_wrong_with_the_documented_file() {
 }
 
 #[test]
+fn an_address_in_use_is_told_by_its_place() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = format!(
+        "[origin.demo]\nkind = \"demo\"\n{}[[listener]]\naddress = \"{address}\"\n",
+        catch_all("demo")
+    );
+    let folder = Folder::new("taken");
+    let file = folder.write("edge.toml", &text);
+    let output = run(&["--config", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let place = format!("{file}:7:11: cannot listen on {address}: ");
+    assert!(error.starts_with(&place), "{place} {error}");
+}
+
+#[test]
 fn check_looks_at_what_the_file_names() {
     let folder = Folder::new("named");
     let text = format!("[origin.demo]\nkind = \"demo\"\n{}{LISTENER}", catch_all("demo"));
