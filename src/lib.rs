@@ -79,7 +79,9 @@
 //! `faults` leaves out checks, for this crate's own tests, and comes with no promise of any kind.
 
 mod answer;
+mod behind;
 mod body;
+mod builder;
 mod clock;
 mod contact;
 pub mod distribution;
@@ -104,6 +106,7 @@ pub mod preset;
 #[cfg(all(test, shuttle))]
 mod race;
 mod request;
+mod rules;
 pub mod semantics;
 mod service;
 mod signature;
@@ -113,8 +116,9 @@ mod sync;
 mod upload;
 
 pub use body::Body;
+pub use builder::EdgeBuilder;
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use edge::{Edge, EdgeBuilder};
+pub use edge::Edge;
 pub use error::{BodyError, BodyErrorKind, ConfigError};
 pub use future::ResponseFuture;
 pub use hints::CacheHints;

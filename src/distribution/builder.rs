@@ -8,7 +8,7 @@ use super::coordinates::Coordinates;
 use super::edges::{Distribution, Settings};
 use super::location::Location;
 use super::viewer::Locate;
-use crate::edge::EdgeBuilder;
+use crate::builder::EdgeBuilder;
 use crate::error::ConfigError;
 
 /// Configures a [`Distribution`].

@@ -6,7 +6,8 @@ use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
 pub use super::date::parse_date;
-use super::directives::{Fields, ResponseCacheControl, delta_seconds};
+use super::directives::{Fields, ResponseCacheControl};
+use super::members::delta_seconds;
 use super::status::{heuristically_cacheable, is_server_error};
 use crate::policy::CachePolicy;
 

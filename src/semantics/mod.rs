@@ -21,13 +21,14 @@
 //! | which fields travel? | [`headers`] |
 //! | by which tags and groups can it be invalidated? | [`labels`] |
 //!
-//! `date` and `status` hold what several of them need.
+//! `date`, `members` and `status` hold what several of them need.
 
 mod date;
 pub mod directives;
 pub mod freshness;
 pub mod headers;
 pub mod labels;
+mod members;
 pub mod normal;
 pub mod preconditions;
 pub mod range;

@@ -17,7 +17,8 @@ use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use super::directives::{Fields, ResponseCacheControl, field_names, integer_seconds};
+use super::directives::{Fields, ResponseCacheControl};
+use super::members::{field_names, integer_seconds};
 
 /// What a response says to this cache: the first of the fields in `targets` that is there and valid, or else
 /// `Cache-Control` (RFC 9213 §2.2).

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, PRAGMA, REFERER};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tokio::runtime::Handle;
-use tower::{BoxError, Service};
 
 use super::miss::Miss;
 use super::reader::Reader;
 use super::write::absolute;
+use crate::behind::Origin;
 use crate::contact::Trust;
 use crate::edge::EdgeInner;
 use crate::key::{self, KeyBuf};
@@ -84,15 +84,10 @@ impl<S: Clone, B> Ahead<S, B> {
     }
 }
 
-impl<S, B, R> Ahead<S, B>
+impl<S, B> Ahead<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
+    S: Origin<B>,
     B: http_body::Body + Send + 'static,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
 {
     /// A viewer was answered from the store, for the first time with this response.
     pub(super) fn after_hit(

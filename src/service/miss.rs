@@ -7,10 +7,11 @@ use http::header::RANGE;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tokio::runtime::Handle;
-use tower::{BoxError, Service, ServiceExt};
+use tower::ServiceExt;
 
 use super::ahead::Ahead;
 use super::reader::{Reader, Waited};
+use crate::behind::Origin;
 use crate::body::Body;
 use crate::contact::Trust;
 use crate::edge::EdgeInner;
@@ -70,17 +71,12 @@ impl<S, B> Miss<S, B> {
     }
 }
 
-impl<S, B, R> Miss<S, B>
+impl<S, B> Miss<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
+    S: Origin<B>,
     B: http_body::Body + Send + 'static,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
 {
-    pub(super) async fn run(self: Box<Self>, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run(self: Box<Self>, ask: Ask) -> Result<Response<Body<S::Body>>, S::Error> {
         if self.reader.policy.slices.is_some() || ask.stored.as_ref().is_some_and(|stored| stored.is_sliced())
         {
             return Box::pin(self.run_sliced(ask)).await;
@@ -88,7 +84,7 @@ where
         self.walk(ask).await
     }
 
-    pub(super) async fn walk(mut self: Box<Self>, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn walk(mut self: Box<Self>, ask: Ask) -> Result<Response<Body<S::Body>>, S::Error> {
         self.reader.take(ask);
         let reader = &self.reader;
         if reader.reason == ForwardReason::Bypass || reader.control.no_store {
@@ -178,7 +174,11 @@ where
     }
 
     /// Asks the origin, for everyone who wants this key.
-    async fn lead(mut self: Box<Self>, lead: Lead, runtime: &Handle) -> Result<Response<Body<R>>, S::Error> {
+    async fn lead(
+        mut self: Box<Self>,
+        lead: Lead,
+        runtime: &Handle,
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         if let Some(stored) = self.reader.look_again() {
             lead.found(Arc::clone(&stored));
             let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
@@ -191,7 +191,7 @@ where
         mut self: Box<Self>,
         lead: Lead,
         runtime: &Handle,
-    ) -> Result<Response<Body<R>>, S::Error> {
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         self.after = Ahead::of(&self.reader, &self.origin, &self.parts).map(Ahead::after_fill);
         let participant = lead.participate();
         let again = self.reader.probe(false).map(|_| self.again());
@@ -258,7 +258,7 @@ where
         lead: Lead,
         runtime: &Handle,
         background: bool,
-    ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<R, S::Error>>, Reader) {
+    ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<S::Body, S::Error>>, Reader) {
         let Self { origin, mut parts, reader, after, .. } = *self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
@@ -286,7 +286,7 @@ where
     }
 
     /// A range of something too large to be stored whole: that part is fetched, and stored as what it is.
-    async fn part(mut self: Box<Self>) -> Result<Response<Body<R>>, S::Error> {
+    async fn part(mut self: Box<Self>) -> Result<Response<Body<S::Body>>, S::Error> {
         let (Ok(runtime), Some(lead)) = (Handle::try_current(), self.reader.edge.fills.lead_alone()) else {
             return self.alone(Some(Detail::Busy)).await;
         };
@@ -295,7 +295,7 @@ where
     }
 
     /// HEAD: a fill under way knows the head; else the origin is asked for just that.
-    async fn head(mut self: Box<Self>) -> Result<Response<Body<R>>, S::Error> {
+    async fn head(mut self: Box<Self>) -> Result<Response<Body<S::Body>>, S::Error> {
         let takes = self.reader.takes();
         if self.reader.edge.contact.trust(takes.now) == Trust::Full
             && let Some(participant) = self.reader.edge.fills.join(&self.reader.fill_key, &takes)
@@ -323,7 +323,7 @@ where
     pub(super) async fn alone(
         self: Box<Self>,
         detail: Option<Detail>,
-    ) -> Result<Response<Body<R>>, S::Error> {
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         self.forward(detail, None).await
     }
 
@@ -333,7 +333,7 @@ where
         self: Box<Self>,
         detail: Option<Detail>,
         reduced: Option<Option<Recorder>>,
-    ) -> Result<Response<Body<R>>, S::Error> {
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         let Self { origin, mut parts, body, reader, .. } = *self;
         parts.headers = reader.headers.clone();
         if reduced.is_some() {

@@ -22,6 +22,7 @@ use tower::{BoxError, Service, ServiceExt};
 use self::ahead::Ahead;
 use self::miss::Miss;
 use crate::answer::{self, View};
+use crate::behind::Origin;
 use crate::body::{Body, Source};
 use crate::contact::Trust;
 use crate::edge::Edge;
@@ -110,15 +111,10 @@ where
 
 impl<S> Cache<S> {
     /// GET and HEAD.
-    fn read<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
+    fn read<B>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
     where
-        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Send + 'static,
+        S: Origin<B>,
         B: http_body::Body + Send + 'static,
-        R: http_body::Body + Send + 'static,
-        R::Data: Send,
-        R::Error: Into<BoxError>,
     {
         let bypass = Outcome::forward(ForwardReason::Bypass);
         // What the key cannot tell apart is not cached: a body, a field some origins obey as another URL or method. The
@@ -195,12 +191,10 @@ impl<S> Cache<S> {
     }
 
     /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
-    fn pass<B, R>(&mut self, request: Request<B>, outcome: Outcome) -> ResponseFuture<R, S::Error>
+    fn pass<B>(&mut self, request: Request<B>, outcome: Outcome) -> ResponseFuture<S::Body, S::Error>
     where
-        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-        S::Future: Send,
+        S: Origin<B>,
         B: Send + 'static,
-        R: http_body::Body + 'static,
     {
         let edge = Arc::clone(&self.edge.0);
         let policy = Arc::clone(edge.policy_for(request.uri()));

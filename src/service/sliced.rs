@@ -6,12 +6,12 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::runtime::Handle;
-use tower::{BoxError, Service};
 
 use super::miss::Miss;
 use crate::answer;
+use crate::behind::Origin;
 use crate::body::Body;
 use crate::error::BodyErrorKind;
 use crate::future::ResponseFuture;
@@ -36,22 +36,17 @@ enum Missing {
     First,
 }
 
-impl<S, B, R> Miss<S, B>
+impl<S, B> Miss<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
+    S: Origin<B>,
     B: http_body::Body + Send + 'static,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
 {
     /// Answers with an object in slices: at once, if the first slice that is needed is stored.
     pub(super) fn answer_sliced(
         mut self: Box<Self>,
         stored: &Arc<Stored>,
         use_: Use,
-    ) -> ResponseFuture<R, S::Error> {
+    ) -> ResponseFuture<S::Body, S::Error> {
         self.reader.reason = ForwardReason::Partial;
         if !self.learns_slices() {
             return ResponseFuture::waiting(self.alone(Some(Detail::Busy)));
@@ -86,7 +81,10 @@ where
     }
 
     /// The walk of a miss, where what comes may be an object in slices.
-    pub(super) async fn run_sliced(mut self: Box<Self>, ask: Ask) -> Result<Response<Body<R>>, S::Error> {
+    pub(super) async fn run_sliced(
+        mut self: Box<Self>,
+        ask: Ask,
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         if !self.learns_slices() {
             self.reader.take(ask);
             return self.alone(Some(Detail::Busy)).await;
@@ -100,8 +98,8 @@ where
     /// slice to be had, it is forwarded.
     async fn begun(
         mut self: Box<Self>,
-        mut response: Response<Body<R>>,
-    ) -> Result<Response<Body<R>>, S::Error> {
+        mut response: Response<Body<S::Body>>,
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
         self.reader.is_counted = true;
         for _ in 0..RESTARTS {
             match poll_fn(|cx| response.body_mut().poll_ready(cx)).await {
@@ -125,7 +123,7 @@ where
     /// Lets the reader get slices. False where there is no runtime to get them in.
     fn learns_slices(&mut self) -> bool {
         let Ok(runtime) = Handle::try_current() else { return false };
-        let asks = SliceOrigin::<S, B, R>::new(self.origin.clone(), self.parts.clone());
+        let asks = SliceOrigin::<S, B>::new(self.origin.clone(), self.parts.clone());
         self.reader.slices = Some((Arc::new(asks), runtime));
         true
     }

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response, Uri};
-use tower::{BoxError, Service, ServiceExt};
+use http::{HeaderMap, Request, Uri};
+use tower::ServiceExt;
 
 use super::Cache;
 use super::replacement::Replacement;
 use crate::answer;
+use crate::behind::Origin;
 use crate::edge::EdgeInner;
 use crate::future::ResponseFuture;
 use crate::invalidation::{Scope, label};
@@ -20,15 +21,10 @@ use crate::semantics::{labels, writes};
 use crate::upload::RequestBody;
 
 impl<S> Cache<S> {
-    pub(super) fn write<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
+    pub(super) fn write<B>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
     where
-        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Send + 'static,
+        S: Origin<B>,
         B: http_body::Body + Send + 'static,
-        R: http_body::Body + Send + 'static,
-        R::Data: Send,
-        R::Error: Into<BoxError>,
     {
         let edge = Arc::clone(&self.edge.0);
         let policy = Arc::clone(edge.policy_for(request.uri()));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::header::RANGE;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request};
 use tokio::runtime::Handle;
-use tower::{BoxError, Service};
 
+use crate::behind::Origin;
 use crate::fill::{Recorder, SliceExchange};
 use crate::key;
 use crate::semantics::{headers, slices};
@@ -23,14 +23,14 @@ pub(crate) trait Asks: Send + Sync {
 }
 
 /// An origin service, and a request for it but for its fields.
-pub(crate) struct SliceOrigin<S, B, R> {
+pub(crate) struct SliceOrigin<S, B> {
     /// Only ever cloned, by one reader at a time: a service need not be `Sync`, and a body that is read may have to be.
     service: Mutex<S>,
     parts: Parts,
-    types: PhantomData<fn() -> (B, R)>,
+    types: PhantomData<fn() -> B>,
 }
 
-impl<S, B, R> SliceOrigin<S, B, R> {
+impl<S, B> SliceOrigin<S, B> {
     pub(crate) fn new(service: S, mut parts: Parts) -> Self {
         parts.headers = HeaderMap::new();
         parts.method = Method::GET;
@@ -38,15 +38,10 @@ impl<S, B, R> SliceOrigin<S, B, R> {
     }
 }
 
-impl<S, B, R> Asks for SliceOrigin<S, B, R>
+impl<S, B> Asks for SliceOrigin<S, B>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
+    S: Origin<B>,
     B: Send + 'static,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
 {
     fn ask(&self, recorder: Recorder, stored: Arc<Stored>, index: u64, fields: HeaderMap, runtime: &Handle) {
         let origin = self.service.lock().clone();

@@ -103,6 +103,7 @@ pub(crate) struct Stats {
     pub(crate) stored: u64,
     pub(crate) refreshed: u64,
     pub(crate) not_stored: u64,
+    pub(crate) prefetched: u64,
     pub(crate) failed_bodies: u64,
     pub(crate) invalidations: u64,
     pub(crate) objects: u64,

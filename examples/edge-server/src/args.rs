@@ -32,7 +32,13 @@ pub(crate) enum Task {
 /// An HTTP edge cache in front of a site. Without --origin it brings a demonstration site along. The commands talk to one
 /// that was started with --control.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 if all went well; 1 if a server did not do as it was told, or is not there; \
+                  2 if a flag, a file or an address cannot be used."
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -61,7 +67,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
     /// Where to listen for operators; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = forms::address)]
     pub(crate) control: SocketAddr,
 }
 
@@ -85,7 +91,7 @@ pub(crate) struct DistributionArgs {
     pub(crate) region: Option<String>,
 
     /// An edge of the distribution to ask rather than the origin, which is asked when all of them fail; may be repeated
-    #[arg(long = "parent", value_name = "URL", requires = "edge_token_file", requires = "redis")]
+    #[arg(long = "parent", value_name = "URL", value_parser = forms::url, requires = "edge_token_file", requires = "redis")]
     pub(crate) parents: Vec<String>,
 
     /// What to do once the Redis has been out of reach for some time: serve goes on, revalidate:5s asks the origin about
@@ -109,7 +115,7 @@ pub(crate) struct Args {
     pub(crate) origin_http2: bool,
 
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = forms::address)]
     pub(crate) listen: SocketAddr,
 
     /// The edge's name in Cache-Status and Via
@@ -171,7 +177,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControlArgs {
     /// Where to listen for operators, such as 127.0.0.1:9090; nowhere by default
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = forms::address)]
     pub(crate) control: Option<SocketAddr>,
 
     /// A file with the token operators must show: 32 random bytes or more, in hexadecimal or base64. Without it

@@ -77,9 +77,10 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
     let mut lines = String::new();
     for listener in &config.listeners {
         let certificates = certificates(listener).map_err(|problem| report(&file, vec![problem]))?;
-        let socket = TcpListener::bind(listener.address)
-            .await
-            .map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
+        let socket = TcpListener::bind(listener.address).await.map_err(|error| {
+            let reason = format!("cannot listen on {}: {error}", listener.address);
+            report(&file, vec![Problem { place: Some(listener.place), reason }])
+        })?;
         let scheme = if certificates.is_some() { "https" } else { "http" };
         lines += &format!("edge    {scheme}://{}\n", socket.local_addr()?);
         listeners.push((socket, certificates, listener.http2));

@@ -82,8 +82,8 @@ impl Membership {
         args: &DistributionArgs,
     ) -> Result<Option<Self>, String> {
         let Some(url) = &args.redis else { return Ok(None) };
-        let bus = redis(url, &args.namespace).map_err(|error| format!("--redis {error}"))?;
-        let token = shown(args.edge_token_file.as_deref())?;
+        let bus = redis(url, &args.namespace).map_err(|error| format!("--{error}"))?;
+        let token = shown(args.edge_token_file.as_deref()).map_err(|error| format!("--{error}"))?;
         let place = args.at.map(|at| Place {
             name: name.to_owned(),
             region: args.region.clone().unwrap_or_default(),
@@ -129,7 +129,8 @@ impl Membership {
         let mut service = Parents::new(Arc::clone(&self.follower), token).otherwise("origin", origin);
         for parent in parents {
             let upstream = Upstream::builder(parent.as_str()).name(name).build();
-            service = service.parent(parent.as_str(), upstream.map_err(|error| error.to_string())?);
+            let upstream = upstream.map_err(|error| format!("parent {parent}: {error}"))?;
+            service = service.parent(parent.as_str(), upstream);
         }
         service.build(GroupPolicy::default()).map(erased).map_err(|error| error.to_string())
     }
@@ -179,8 +180,7 @@ struct Named {
 }
 
 fn named(distribution: &Distribution) -> Result<Named, String> {
-    let bus =
-        redis(&distribution.redis, &distribution.namespace).map_err(|error| format!("redis: {error}"))?;
+    let bus = redis(&distribution.redis, &distribution.namespace)?;
     let token = shown(distribution.token_file.as_deref())?;
     let read = |file: &PathBuf| {
         let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
@@ -195,7 +195,8 @@ fn named(distribution: &Distribution) -> Result<Named, String> {
 fn shown(file: Option<&Path>) -> Result<Option<Token>, String> {
     let Some(file) = file else { return Ok(None) };
     let token = token::Token::find(Some(file)).map_err(|error| format!("edge-token-file: {error}"))?;
-    token.map(|token| Token::new(token.as_str())).transpose().map_err(|error| error.to_string())
+    let token = token.map(|token| Token::new(token.as_str())).transpose();
+    token.map_err(|error| format!("edge-token-file: {}: {error}", file.display()))
 }
 
 #[cfg(feature = "redis")]
@@ -209,5 +210,5 @@ fn redis(url: &str, namespace: &str) -> Result<Arc<dyn Bus>, String> {
 
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str, _: &str) -> Result<Arc<dyn Bus>, String> {
-    Err("needs the feature redis of edge-server".into())
+    Err("redis: needs the feature redis of edge-server".into())
 }

@@ -1,5 +1,6 @@
 //! The forms that values take, in flags and in the configuration alike.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::http::HeaderName;
@@ -25,6 +26,16 @@ pub(crate) fn site(text: &str) -> Result<(Scheme, Authority), &'static str> {
         return Err("has a port that is none");
     }
     Ok((parts.scheme.ok_or("names no scheme")?, authority))
+}
+
+/// The same, as it was written.
+pub(crate) fn url(text: &str) -> Result<String, &'static str> {
+    site(text).map(|_| text.to_owned())
+}
+
+/// Where to listen.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "not an address and a port, such as 127.0.0.1:8080 or [::]:443")
 }
 
 /// RFC 9110 §7.6.3: a pseudonym in `Via` is a token.

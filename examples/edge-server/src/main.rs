@@ -68,6 +68,7 @@ fn by_file(file: PathBuf) -> ExitCode {
 fn ended(outcome: Result<(), Box<dyn Error>>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<config::Report>() => refused(&error),
         Err(error) => refused(&format!("edge-server: {error}")),
     }
 }

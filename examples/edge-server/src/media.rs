@@ -27,6 +27,12 @@ pub(crate) enum Preset {
     Dash,
 }
 
+/// What the library takes as a slice.
+pub(crate) fn slice_fits(size: u64, capacity: u64) -> Result<(), &'static str> {
+    let fits = (4 << 10..=capacity / 8).contains(&size);
+    if fits { Ok(()) } else { Err("not from 4KiB to an eighth of the capacity") }
+}
+
 impl Media {
     /// A policy with what concerns every kind of file.
     pub(crate) fn policy(self, policy: CachePolicy) -> CachePolicy {

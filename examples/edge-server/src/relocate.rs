@@ -88,7 +88,12 @@ impl Relocate {
             if !self.moves_paths() || path.is_empty() || path.starts_with(['?', '#']) {
                 return None;
             }
-            return self.viewer_path(&resolved(base, path));
+            let path = self.viewer_path(&resolved(base, path))?;
+            if !path[1..].starts_with(['/', '\\', '\t']) {
+                return Some(path);
+            }
+            // RFC 3986 §4.2: by itself it would be a reference to another host, and as browsers read it (WHATWG URL §4.4).
+            return Some(format!("{}://{}{path}", asked.scheme, asked.authority.as_ref()?));
         };
         let (scheme, authority) = match origin.split_once("//")? {
             // RFC 3986 §4.2: with the scheme of what was asked, which the origin knows as its own.
@@ -254,6 +259,11 @@ mod tests {
             ("/a", "/v1", "/v1/x", "/a/x"),
             ("/a", "/v1", "/v1", "/a/"),
             ("", "/v1", "/v1/x", "/x"),
+            // Without its prefix it would be another site's, as RFC 3986 or browsers read it.
+            ("", "/v1", "/v1//evil/x?y", "https://site:8443//evil/x?y"),
+            ("", "/v1", "/v1/./\\evil", "https://site:8443/\\evil"),
+            ("", "/v1", "/v1/\t/evil", "https://site:8443/\t/evil"),
+            ("", "/v1", "https://site:8443/v1//evil", "https://site:8443//evil"),
             // Where no viewer's path leads.
             ("/a", "/v1", "/v10/x", "/v10/x"),
             ("/a", "/v1", "/v1/../x", "/v1/../x"),

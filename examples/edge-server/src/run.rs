@@ -19,7 +19,7 @@ use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
 use crate::distribution::Membership;
-use crate::media::Media;
+use crate::media::{Media, slice_fits};
 use crate::single::Single;
 use crate::site::erased;
 use crate::{control, demo, serve};
@@ -32,6 +32,9 @@ use crate::{control, demo, serve};
 #[tokio::main]
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let tariff = Tariff::default();
+    if let Some(slice) = args.slice {
+        slice_fits(slice, args.capacity).map_err(|reason| format!("--slice: {reason}"))?;
+    }
     let media = Media {
         preset: args.preset,
         prefetch: args.prefetch.map(|segments| segments as usize),

@@ -13,6 +13,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 
 use super::{AsNewAs, POSITION, Token};
 use crate::answer;
+use crate::behind::Origin;
 use crate::body::Body;
 use crate::distribution::bus::{Follower, Position};
 use crate::edge::Edge;
@@ -113,21 +114,16 @@ where
 }
 
 /// The answer to another edge, which has come to `position`.
-pub(crate) fn answer<S, B, R>(
+pub(crate) fn answer<S, B>(
     cache: &mut Cache<S>,
     follower: &Arc<Follower>,
     patience: Duration,
     request: Request<B>,
     position: Position,
-) -> ResponseFuture<R, S::Error>
+) -> ResponseFuture<S::Body, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send + 'static,
+    S: Origin<B>,
     B: http_body::Body + Send + 'static,
-    R: http_body::Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Into<BoxError>,
 {
     let applied = follower.applied();
     let has_reached = applied.is_some_and(|applied| applied.has_reached(&position));
@@ -149,13 +145,13 @@ where
 }
 
 /// The origin's answer, of which nothing is stored.
-async fn alone<S, B, R>(
+async fn alone<S, B>(
     cache: Cache<S>,
     mut request: Request<B>,
     position: Position,
-) -> Result<Response<Body<R>>, S::Error>
+) -> Result<Response<Body<S::Body>>, S::Error>
 where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S: Origin<B>,
 {
     let edge = &cache.edge().0;
     let policy = Arc::clone(edge.policy_for(request.uri()));

@@ -4,9 +4,29 @@ use bytes::Bytes;
 
 use super::{Cinema, Film, SIZE, content, policy};
 use crate::support::services::next;
-use crate::support::{Origin, World, feed, get, read, settle, streamed};
+use crate::support::{Feed, Origin, World, feed, get, read, settle, streamed};
 
 const LENGTH: usize = 100_000;
+
+/// A film of four slices that comes whole, as it is fed.
+fn flowing() -> (Feed, World) {
+    let (feed, body) = feed();
+    let body = std::sync::Mutex::new(Some(body));
+    let world = World::with_policy(
+        Origin::new(move |_| {
+            let fields = [
+                ("cache-control", "max-age=60"),
+                ("etag", "\"a\""),
+                ("content-length", "16384"),
+                ("accept-ranges", "bytes"),
+            ];
+            let answer = streamed(&fields, body.lock().unwrap().take().expect("asked once"));
+            async move { Ok(answer) }
+        }),
+        policy(),
+    );
+    (feed, world)
+}
 
 /// How much a body has to give at the moment. The next slice may have to be asked for first.
 async fn at_hand<B>(body: &mut B) -> usize
@@ -51,21 +71,7 @@ async fn slices_of_a_range_are_joined_by_those_who_want_the_whole() {
 
 #[tokio::test]
 async fn who_comes_while_the_whole_flows_shares_it() {
-    let (feed, body) = feed();
-    let body = std::sync::Mutex::new(Some(body));
-    let world = World::with_policy(
-        Origin::new(move |_| {
-            let fields = [
-                ("cache-control", "max-age=60"),
-                ("etag", "\"a\""),
-                ("content-length", "16384"),
-                ("accept-ranges", "bytes"),
-            ];
-            let answer = streamed(&fields, body.lock().unwrap().take().expect("asked once"));
-            async move { Ok(answer) }
-        }),
-        policy(),
-    );
+    let (feed, world) = flowing();
     let film: Bytes = vec![b'x'; 16384].into();
     let mut first = {
         let response = tokio::spawn(world.send(get("/film")));
@@ -94,21 +100,7 @@ async fn who_comes_while_the_whole_flows_shares_it() {
 
 #[tokio::test]
 async fn a_body_that_nobody_reads_on_is_read_no_further() {
-    let (feed, body) = feed();
-    let body = std::sync::Mutex::new(Some(body));
-    let world = World::with_policy(
-        Origin::new(move |_| {
-            let fields = [
-                ("cache-control", "max-age=60"),
-                ("etag", "\"a\""),
-                ("content-length", "16384"),
-                ("accept-ranges", "bytes"),
-            ];
-            let answer = streamed(&fields, body.lock().unwrap().take().expect("asked once"));
-            async move { Ok(answer) }
-        }),
-        policy(),
-    );
+    let (feed, world) = flowing();
     for _ in 0..16 {
         feed.send(vec![b'x'; 1024]);
     }
@@ -122,21 +114,7 @@ async fn a_body_that_nobody_reads_on_is_read_no_further() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_whose_readers_have_left_is_let_go() {
-    let (feed, body) = feed();
-    let body = std::sync::Mutex::new(Some(body));
-    let world = World::with_policy(
-        Origin::new(move |_| {
-            let fields = [
-                ("cache-control", "max-age=60"),
-                ("etag", "\"a\""),
-                ("content-length", "16384"),
-                ("accept-ranges", "bytes"),
-            ];
-            let answer = streamed(&fields, body.lock().unwrap().take().expect("asked once"));
-            async move { Ok(answer) }
-        }),
-        policy(),
-    );
+    let (feed, world) = flowing();
     for _ in 0..8 {
         feed.send(vec![b'x'; 1024]);
     }

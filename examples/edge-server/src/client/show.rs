@@ -102,6 +102,7 @@ pub(super) fn stats(stats: &Stats) -> String {
         ("stored", stats.stored),
         ("refreshed", stats.refreshed),
         ("not stored", stats.not_stored),
+        ("prefetched", stats.prefetched),
         ("failed bodies", stats.failed_bodies),
         ("invalidations", stats.invalidations),
         ("objects", stats.objects),
@@ -203,8 +204,7 @@ fn usd(millionths: u64) -> String {
 fn bytes(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size {
-            let tenths = bytes / (size / 10).max(1);
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+            return format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size);
         }
     }
     format!("{bytes} B")
@@ -231,9 +231,14 @@ mod tests {
 
     #[test]
     fn sizes_and_money_are_rounded_down() {
-        for (number, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_600_000, "1.5 MiB"), (3 << 30, "3.0 GiB")]
-        {
+        for (number, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            ((1 << 20) - 1, "1023.9 KiB"),
+            (1_600_000, "1.5 MiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
             assert_eq!(bytes(number), text);
         }
         assert_eq!(usd(1_005_000), "US$1.005000");

@@ -9,7 +9,7 @@ use super::origins::{Group, Origin, find};
 use super::report::Place;
 use super::section::Section;
 use crate::forms;
-use crate::media::{MOST_AHEAD, Media, Preset};
+use crate::media::{MOST_AHEAD, Media, Preset, slice_fits};
 
 /// What is done for the paths that match a pattern.
 #[derive(Clone, Debug)]
@@ -130,8 +130,7 @@ fn media(section: &Section<'_>, capacity: u64) -> Media {
 /// Within what the library takes.
 fn slice(text: &str, capacity: u64) -> Result<u64, &'static str> {
     let size = forms::size(text)?;
-    let fits = (4 << 10..=capacity / 8).contains(&size);
-    if fits { Ok(size) } else { Err("not from 4KiB to an eighth of the capacity") }
+    slice_fits(size, capacity).map(|()| size)
 }
 
 /// Whether nothing is left for a pattern by one before it. Not every case: the one that happens.

@@ -32,7 +32,7 @@ impl Distribution {
         let namespace = section.text("namespace", words);
         let without_contact = section.text("without-contact", forms::without_contact);
         let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
-        let parents = section.list("parents", |text| forms::site(text).map(|_| text.to_owned()));
+        let parents = section.list("parents", forms::url);
         let addresses = section.text("addresses", words).map(|file| file.value.into());
         let own = section.coordinates("at");
         let region = section.text("region", words).map_or_else(String::new, |region| region.value);

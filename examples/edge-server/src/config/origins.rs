@@ -11,7 +11,7 @@ use super::nearest::nearest;
 use super::report::Place;
 use super::section::{At, Section};
 use super::words;
-use crate::forms::{duration, site, size, some_time};
+use crate::forms::{duration, site, size, some_time, url};
 
 /// An origin, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) struct Upstream {
     pub(crate) authority: Authority,
     /// It sees its own name in `Host`, not the viewer's.
     pub(crate) rewrite_host: bool,
-    /// Certificates it is to be trusted by, besides those of the system.
+    /// Certificates it is to be trusted by, instead of those of the system.
     pub(crate) ca_file: Option<PathBuf>,
     /// What it is shown when it asks who the edge is: a chain of certificates, and the key.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
@@ -158,7 +158,7 @@ fn bucket(section: &Section<'_>) -> Option<Bucket> {
         _ => Err("not from 5MiB, under which S3 takes no part, to 1GiB"),
     };
     let bucket = section.needed("bucket", words);
-    let endpoint = section.text("endpoint", |text| site(text).map(|_| text.to_owned()));
+    let endpoint = section.text("endpoint", url);
     let region = section.text("region", words);
     let prefix = section.text("prefix", words);
     let index = section.text("index", words);

@@ -9,7 +9,7 @@ use tower_edge::Tariff;
 use super::report::Place;
 use super::section::Section;
 use super::words;
-use crate::forms::{size, some_time};
+use crate::forms::{address, size, some_time};
 
 /// Where viewers come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) struct Tls {
 pub(super) fn listeners(root: &Section<'_>) -> Option<Vec<Listener>> {
     let mut listeners: Vec<Listener> = Vec::new();
     for section in root.sections("listener") {
-        let address = section.needed("address", socket_address);
+        let address = section.needed("address", address);
         let http2 = section.flag("http2").unwrap_or(true);
         let tls = tls(&section.section("tls"));
         if !section.is_there() {
@@ -54,10 +54,6 @@ fn tls(section: &Section<'_>) -> Option<Tls> {
     Some(Tls { certificate: certificate?.value.into(), key: key?.value.into(), place: section.place })
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "not an address and a port, such as 127.0.0.1:8080 or [::]:443")
-}
-
 /// Where operators come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Control {
@@ -73,7 +69,7 @@ impl Control {
         reason = "the outer one says whether it is right, the inner one whether it is there"
     )]
     pub(super) fn read(section: &Section<'_>) -> Option<Option<Self>> {
-        let address = section.needed("address", socket_address);
+        let address = section.needed("address", address);
         let token_file = section.text("token-file", words).map(|file| PathBuf::from(file.value));
         if !section.is_there() {
             return Some(None);
@@ -138,7 +134,6 @@ fn head_size(text: &str) -> Result<u32, &'static str> {
     ranged.ok_or("not from 8KiB to 1MiB")
 }
 
-/// A time that is not zero.
 /// Capacity and number of fills.
 pub(super) fn cache(section: &Section<'_>) -> (u64, u64) {
     const LEAST: u64 = 64 * 1024;

@@ -42,6 +42,7 @@ pub(super) async fn stats(State(control): Shared) -> Json<api::Stats> {
         stored: stats.stored,
         refreshed: stats.refreshed,
         not_stored: stats.not_stored,
+        prefetched: stats.prefetched,
         failed_bodies: stats.failed_bodies,
         invalidations: stats.invalidations,
         objects: stats.objects,

@@ -11,9 +11,9 @@ use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Response};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
-use tower_edge::RequestBody;
 use tower_edge::origin::Member;
 use tower_edge::origin::upstream::{self, HostField, Identity, Protocol, Timeouts, Tls, Upstream};
+use tower_edge::{ConfigError, RequestBody};
 
 use crate::config::{Config, Group, Kind, Place, Problem};
 use crate::demo;
@@ -169,7 +169,8 @@ impl Origins {
                 let protocol = if upstream.http2 { Protocol::Http2 } else { Protocol::Negotiated };
                 let builder = Upstream::builder(url).host(host).protocol(protocol).timeouts(timeouts);
                 let Files { roots, identity } = files.clone();
-                self.upstream(builder.tls(Tls { roots, identity, ..Tls::default() }))
+                let system_roots = roots.is_empty();
+                self.upstream(builder.tls(Tls { system_roots, roots, identity, ..Tls::default() }))
             }
             #[cfg(feature = "bucket")]
             Kind::Bucket(bucket) => super::bucket::build(bucket).map(|bucket| (erased(bucket), None)),
@@ -187,7 +188,7 @@ impl Origins {
     }
 
     fn upstream(&self, builder: upstream::Builder) -> Result<(Source, Option<Upstream>), String> {
-        let upstream = builder.name(self.edge.as_str()).build().map_err(|error| error.to_string())?;
+        let upstream = builder.name(self.edge.as_str()).build().map_err(|error| as_in_the_file(&error))?;
         Ok((erased(upstream.clone()), Some(upstream)))
     }
 
@@ -199,6 +200,18 @@ impl Origins {
         let service = tower_edge::origin::Group::new(members, group.policy.clone());
         service.map(erased).map_err(|error| error.to_string())
     }
+}
+
+/// What is wrong with an upstream, by the keys of the file.
+fn as_in_the_file(error: &ConfigError) -> String {
+    let keys = [
+        ("tls.roots[0]:", "ca-file:"),
+        ("tls.identity.certificates:", "client-certificate:"),
+        ("tls.identity.key:", "client-key:"),
+    ];
+    let error = error.to_string();
+    let key = keys.iter().find_map(|(setting, key)| Some((key, error.strip_prefix(setting)?)));
+    key.map(|(key, reason)| format!("{key}{reason}")).unwrap_or(error)
 }
 
 fn problem(place: Place, name: &str, reason: &str) -> Problem {

@@ -54,9 +54,20 @@ pub(crate) struct Configured {
 
 impl Configured {
     pub(crate) fn start(folder: Folder, listeners: usize, text: &str) -> Self {
+        Self::start_with(folder, listeners, text, &[])
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_with(
+        folder: Folder,
+        listeners: usize,
+        text: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let file = folder.write("edge.toml", text);
         let mut process = command(&["--config", &file])
             .env_remove("RUST_LOG")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -169,6 +180,23 @@ fn check_finds_nothing_wrong_with_the_documented_file() {
 }
 
 #[test]
+fn an_address_in_use_is_told_by_its_place() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = format!(
+        "[origin.demo]\nkind = \"demo\"\n{}[[listener]]\naddress = \"{address}\"\n",
+        catch_all("demo")
+    );
+    let folder = Folder::new("taken");
+    let file = folder.write("edge.toml", &text);
+    let output = run(&["--config", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let place = format!("{file}:7:11: cannot listen on {address}: ");
+    assert!(error.starts_with(&place), "{place} {error}");
+}
+
+#[test]
 fn check_looks_at_what_the_file_names() {
     let folder = Folder::new("named");
     let text = format!("[origin.demo]\nkind = \"demo\"\n{}{LISTENER}", catch_all("demo"));
@@ -176,10 +204,12 @@ fn check_looks_at_what_the_file_names() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let tls = "tls = { certificate = \"/nowhere/a.pem\", key = \"/nowhere/a.key\" }\n";
     let file = folder.write("edge.toml", &format!("{text}{tls}"));
-    let output = run(&["check", &file]);
-    assert_eq!(output.status.code(), Some(2));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.starts_with(&format!("{file}:8:7: tls: /nowhere/a.pem: ")), "{error}");
+    for command in ["check", "--config"] {
+        let output = run(&[command, &file]);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(&format!("{file}:8:7: tls: /nowhere/a.pem: ")), "{error}");
+    }
     for (lines, expected) in [
         ("redis = \"nonsense\"", "redis: "),
         (

@@ -150,8 +150,8 @@ fn an_object_is_described_until_it_is_cleared() {
     assert_eq!(look()["stored"], false);
     let stats = edge.ask("GET /stats", "", "").body;
     assert_eq!(
-        (&stats["requests"], &stats["stored"], &stats["invalidations"]),
-        (&1.into(), &1.into(), &1.into())
+        (&stats["requests"], &stats["stored"], &stats["invalidations"], &stats["prefetched"]),
+        (&1.into(), &1.into(), &1.into(), &0.into())
     );
 }
 

@@ -91,6 +91,28 @@ fn help_is_no_error() {
 }
 
 #[test]
+fn an_error_names_its_flag_and_comes_before_the_addresses() {
+    let redis = ["--redis", "redis://127.0.0.1:1"];
+    for (flags, says) in [
+        (&["--redis", "nowhere"][..], "--redis: names no Redis"),
+        (&["--redis", "rediss://127.0.0.1:1"], "--redis: names no Redis without TLS"),
+        (&["--namespace", "", redis[0], redis[1]], "--namespace: "),
+        (&["--parent", "nowhere", "--edge-token-file", "none", redis[0], redis[1]], "'--parent <URL>'"),
+        (&["--edge-token-file", "none", redis[0], redis[1]], "--edge-token-file: none: cannot be read"),
+        (&["--slice", "1KiB"], "--slice: not from 4KiB to an eighth of the capacity"),
+        (&["--slice", "65MiB"], "--slice: not from 4KiB to an eighth of the capacity"),
+        (&["--listen", "localhost:8080"], "not an address and a port"),
+        (&["--control", "9090"], "not an address and a port"),
+    ] {
+        let output = run(flags);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {error}");
+        assert!(error.contains(says), "{flags:?}: {error}");
+        assert!(output.stdout.is_empty(), "{flags:?}");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_one_line_and_status_2() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

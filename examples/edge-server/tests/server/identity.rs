@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::configured::{Configured, Folder, LISTENER, catch_all};
@@ -22,15 +23,20 @@ fn made(name: &str) -> Made {
 
 /// An origin that answers those who show `known`.
 fn particular(own: &Made, known: &Made) -> SocketAddr {
-    let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(known.cert.der().clone()).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    secured(own, verifier.build().unwrap())
+}
+
+fn secured(own: &Made, verifier: Arc<dyn ClientCertVerifier>) -> SocketAddr {
+    let provider = Arc::new(ring::default_provider());
     let key = PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![own.cert.der().clone()], key)
         .unwrap();
     let config = Arc::new(config);
@@ -83,5 +89,32 @@ fn an_origin_is_shown_who_the_edge_is_and_a_new_certificate_is_taken_up() {
     edge.folder.write("edge.key", &stranger.signing_key.serialize_pem());
     let output = run(&["check", &edge.file]);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("o: tls.identity.key: "), "{error}");
+    assert!(error.contains("o: client-key: "), "{error}");
+}
+
+#[test]
+fn who_vouches_for_an_origin_by_the_system_does_not_beside_a_ca_file() {
+    let (own, other) = (made("localhost"), made("other"));
+    let site = secured(&own, WebPkiClientVerifier::no_client_auth());
+    for (ca_file, status) in [(None, 200), (Some(&own), 200), (Some(&other), 502)] {
+        let folder = Folder::new("vouched");
+        let system = folder.write("system.pem", &own.cert.pem());
+        let ca_file = ca_file
+            .map(|ca| format!("ca-file = \"{}\"\n", folder.write("ca.pem", &ca.cert.pem())))
+            .unwrap_or_default();
+        let origin = format!(
+            "[origin.o]\nkind = \"upstream\"\nurl = \"https://localhost:{}\"\n{ca_file}",
+            site.port()
+        );
+        let text = [&origin, LISTENER, &catch_all("o")].concat();
+        let edge = Configured::start_with(folder, 1, &text, &[("SSL_CERT_FILE", &system)]);
+        let answer = edge.get("/x");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{ca_file}{answer}");
+
+        edge.folder.write("ca.pem", "nothing");
+        let output = run(&["check", &edge.file]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        let expected = if ca_file.is_empty() { "" } else { "o: ca-file: holds no certificate" };
+        assert!(error.contains(expected), "{error}");
+    }
 }

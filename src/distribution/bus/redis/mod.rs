@@ -159,7 +159,9 @@ impl Redis {
                 info.set_tcp_settings(tcp)
             })
             .and_then(Client::open)
-            .map_err(|error| ConfigError::new("redis", error.category().to_owned()))?;
+            .map_err(|_| {
+                ConfigError::new("redis", "names no Redis without TLS, such as redis://127.0.0.1:6379")
+            })?;
         let key = |name: &str| format!("tower-edge:{{{}}}:{name}", settings.namespace);
         let keys = Keys {
             meta: key("meta"),
