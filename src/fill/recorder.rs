@@ -181,6 +181,7 @@ impl Recorder {
             return Err(NotStored::Partial);
         }
         fields.remove(CONTENT_RANGE);
+        range::drop_content_digests(&mut fields);
         let (mut head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
         Ok((head, own, Part { range, total }))
