@@ -446,7 +446,10 @@ impl Recorder {
             }
         };
         let is_stored = self.publish(&Arc::new(stored));
-        self.lead.fill.handed_over();
+        // What the store did not take is held by the fill alone, for as long as anybody reads it.
+        if is_stored {
+            self.lead.fill.handed_over();
+        }
         is_stored
     }
 

@@ -268,3 +268,18 @@ async fn a_memo_of_what_cannot_be_stored_ends() {
     assert_eq!(world.get("/a").await.outcome().detail, None);
     assert!(world.get("/a").await.is_hit());
 }
+
+#[tokio::test]
+async fn a_body_that_is_not_stored_after_all_counts_for_as_long_as_it_is_read() {
+    let (feed, world) = fed(MINUTE);
+    let reader = world.send(get("/a")).await.unwrap();
+    (0..4).for_each(|n| feed.send(frame(n)));
+    settle().await;
+    world.edge.invalidator().invalidate(tower_edge::Invalidation::all()).unwrap();
+    feed.end();
+    settle().await;
+    let stats = world.edge.stats();
+    assert!(stats.objects == 0 && stats.bytes_in_flight >= 4 * FRAME as u64, "{stats:?}");
+    assert_eq!(read(reader).await.unwrap().body.len(), 4 * FRAME);
+    assert_eq!(world.edge.stats().bytes_in_flight, 0);
+}
