@@ -286,12 +286,14 @@ fn let_run(source: &Source) {
 }
 
 fn unsatisfiable(headers: &mut HeaderMap, length: u64) {
+    range::drop_content_digests(headers);
     headers.insert(CONTENT_RANGE, range::unsatisfied_range(length));
     headers.remove(CONTENT_TYPE);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
 }
 
 fn single_range(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
+    range::drop_content_digests(headers);
     headers.insert(CONTENT_RANGE, range::content_range(range, length));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
 }
@@ -310,6 +312,7 @@ fn partial<R>(
         single_range(headers, range, length);
         return Body::run(source, range.clone());
     }
+    range::drop_content_digests(headers);
     // A boundary that the content cannot foresee.
     let seed = edge.hasher.hash_one(parts);
     let framed = range::multipart(parts, length, headers.get(CONTENT_TYPE), seed);

@@ -102,6 +102,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
+    fn a_time_that_cannot_be_counted_is_late_and_not_for_ever() {
+        let contact = Contact::default();
+        assert_eq!(contact.trust(Duration::from_micros(u64::MAX)), Trust::Full);
+        contact.touch(WithoutContact::Refuse { after: Duration::MAX }, SECOND);
+        assert_ne!(contact.until.load(Ordering::Relaxed), FOR_EVER);
+        assert_eq!(contact.trust(Duration::MAX), Trust::None);
+    }
+
+    #[test]
     fn trust_ends_when_contact_is_older_than_the_policy_says() {
         let contact = Contact::default();
         assert_eq!(contact.trust(Duration::MAX), Trust::Full, "an edge by itself");

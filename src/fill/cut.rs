@@ -146,8 +146,9 @@ impl Cut {
             let is_over = end.is_err();
             if is_over {
                 self.edge.counters.body_failed();
-            } else if let Some(blocks) = lead.fill.whole() {
-                self.store(index, slice.start, blocks);
+            } else if let Some(blocks) = lead.fill.whole()
+                && self.store(index, slice.start, blocks)
+            {
                 lead.fill.handed_over();
             }
             lead.leave_registry();
@@ -229,23 +230,23 @@ impl Cut {
         Some(Ok(()))
     }
 
-    /// Stores a slice, unless its head is not what its key has any more (invariants 4 and 5).
-    fn store(&self, index: u64, first: u64, blocks: Blocks) {
-        let Some(generation) = self.stored.generation() else { return };
+    /// Stores a slice, unless its head is not what its key has any more (invariants 4 and 5). Says whether it went in.
+    fn store(&self, index: u64, first: u64, blocks: Blocks) -> bool {
+        let Some(generation) = self.stored.generation() else { return false };
         let (edge, log) = (&self.edge, &self.edge.log);
         if !edge.store.has_generation(self.key.as_bytes(), generation.id, log) {
-            return;
+            return false;
         }
         let key = self.key.for_slice(generation.id, index);
         let head = Arc::clone(&generation.slim);
         let slice = Arc::new(Stored::part(head, blocks, first, self.stored.total(), self.as_of));
         let subject = slice.subject(key.as_bytes());
-        if log.passes(Check::Publish, subject)
-            && edge.store.insert(&key.to_key(), Arc::clone(&slice), 1, log, |_, _| {})
-            && !log.passes(Check::Publish, subject)
-        {
+        let is_stored = log.passes(Check::Publish, subject)
+            && edge.store.insert(&key.to_key(), Arc::clone(&slice), 1, log, |_, _| {});
+        if is_stored && !log.passes(Check::Publish, subject) {
             edge.store.sweep(&key.to_key(), log);
         }
+        is_stored
     }
 }
 

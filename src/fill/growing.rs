@@ -49,6 +49,11 @@ impl Growing {
         self.end - self.origin
     }
 
+    /// The offset of the first byte that came, or is to come.
+    pub(super) fn first(&self) -> u64 {
+        self.origin
+    }
+
     /// The offset of the first byte held.
     pub(super) fn start(&self) -> u64 {
         self.start

@@ -25,6 +25,7 @@ use crate::semantics::headers;
 use crate::semantics::labels;
 use crate::semantics::range;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
+use crate::semantics::slices;
 use crate::semantics::status::is_server_error;
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
@@ -181,6 +182,7 @@ impl Recorder {
             return Err(NotStored::Partial);
         }
         fields.remove(CONTENT_RANGE);
+        range::drop_content_digests(&mut fields);
         let (mut head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
         Ok((head, own, Part { range, total }))
@@ -372,9 +374,10 @@ impl Recorder {
         // An error says nothing about the object: it stays, whether it may stand in for the error or not.
         let refused = is_server_error(status) || self.policy.stale.error_statuses.contains(&status);
         // Nor does an answer for a viewer with credentials, or about a range, say anything about the object as others get it.
-        let is_partial = self.ranged || self.probe.is_some();
-        let beside = why == NotStored::Authorization
-            || is_partial && !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let is_about_the_range = self.ranged && status != StatusCode::OK
+            || self.probe.is_some() && !slices::is_about_the_whole(status);
+        let beside =
+            why == NotStored::Authorization || is_about_the_range && status != StatusCode::PARTIAL_CONTENT;
         if refused {
             self.put_off_stored(Failure::Status(status));
         } else if !beside {
@@ -445,7 +448,10 @@ impl Recorder {
             }
         };
         let is_stored = self.publish(&Arc::new(stored));
-        self.lead.fill.handed_over();
+        // What the store did not take is held by the fill alone, for as long as anybody reads it.
+        if is_stored {
+            self.lead.fill.handed_over();
+        }
         is_stored
     }
 

@@ -316,7 +316,8 @@ impl Fill {
                 return Poll::Ready(());
             };
             // Who has read nothing yet will want the beginning.
-            let fastest = participants.iter().map(|(_, seat)| seat.position.unwrap_or(0)).max();
+            let first = flow.body.first();
+            let fastest = participants.iter().map(|(_, seat)| seat.position.unwrap_or(first)).max();
             match fastest {
                 Some(fastest)
                     if flow.window.is_some() && flow.body.end() > fastest.saturating_add(READ_AHEAD) =>
@@ -429,28 +430,31 @@ impl Participant {
             return Poll::Ready(Some(Err(BodyError::new(BodyErrorKind::Aborted))));
         };
         let seat = &mut participants[self.seat];
-        seat.position = Some(range.start);
+        let before = seat.position.replace(range.start);
         if range.start < flow.body.start() {
             return Poll::Ready(Some(Err(BodyError::new(BodyErrorKind::TooSlow))));
         }
         let run = flow.body.run(range);
-        if !run.is_empty() {
+        let read = if !run.is_empty() {
             seat.position = Some(range.start + run.len() as u64);
-            let waker = if flow.window.is_some() { task.take() } else { None };
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
+            Poll::Ready(Some(Ok(run)))
+        } else {
+            match &flow.end {
+                Some(Ok(())) => Poll::Ready(None),
+                Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
+                None => {
+                    set_waker(&mut seat.waker, cx);
+                    Poll::Pending
+                }
             }
-            return Poll::Ready(Some(Ok(run)));
+        };
+        // Who begins beyond what has come is waited for as much as who has read it.
+        let waker = if flow.window.is_some() && seat.position != before { task.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
         }
-        match &flow.end {
-            Some(Ok(())) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
-            None => {
-                set_waker(&mut seat.waker, cx);
-                Poll::Pending
-            }
-        }
+        read
     }
 }
 

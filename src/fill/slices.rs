@@ -76,8 +76,9 @@ impl Recorder {
         if is_small && size != total {
             return Ok(Decision::Whole);
         }
-        // RFC 9110 §14.4: it speaks of the part.
+        // RFC 9110 §14.4: they speak of the part.
         fields.remove(CONTENT_RANGE);
+        range::drop_content_digests(&mut fields);
         fields.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
         let (mut head, own) = self.head_of(StatusCode::OK, fields, sent, Some(size), asked, u64::MAX)?;
         if is_small {

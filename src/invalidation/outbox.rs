@@ -248,6 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn one_wide_scope_among_others_counts() {
+        let outbox = followed();
+        put(&outbox, [Scope::Label(Box::from(&b"group"[..])), path("/b")]);
+        assert!(outbox.concerns(|| Some([path("/a"), path("/a")])));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_empty_when_nothing_waits_and_nothing_is_on_its_way() {
+        let outbox = followed();
+        let is_empty =
+            async || tokio::time::timeout(std::time::Duration::from_secs(1), outbox.emptied()).await.is_ok();
+        assert!(is_empty().await);
+        put(&outbox, [path("/a")]);
+        assert!(!is_empty().await, "it waits");
+        outbox.next(1).await;
+        assert!(!is_empty().await, "it is on its way");
+        outbox.arrives(1);
+        assert!(is_empty().await);
+    }
+
+    #[test]
     fn without_a_follower_nothing_is_kept() {
         let outbox = Outbox::default();
         assert!(outbox.open().is_none());
@@ -255,5 +276,6 @@ mod tests {
         put(&outbox, [path("/a")]);
         outbox.follow(false);
         assert!(outbox.open().is_none() && outbox.mail.lock().waiting.scopes.is_empty());
+        assert!(!outbox.concerns(|| unreachable!("nothing is in there")));
     }
 }

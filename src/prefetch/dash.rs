@@ -7,13 +7,16 @@ use http::Uri;
 
 use super::times::{date_time, duration};
 use super::xml::{Event, Reader, attribute};
-use super::{Manifest, Track};
+use super::{MOST_LISTED, Manifest, Track, bytes_of};
 use crate::semantics::writes::resolve;
 
 /// More segments of a track are not listed, of a live one without a timeline as many of the latest.
 const MOST: u64 = 4_000;
 const MOST_LIVE: u64 = 32;
 const MOST_TRACKS: usize = 32;
+/// Each has all that holds in the one around it: no deeper, and no more of them are read.
+const MOST_LEVELS: usize = 8;
+const MOST_OPENED: usize = 1_024;
 
 /// What a description at `base` lists, as of `now`. Nothing, if it is none. Only what is on the origin of `base` is listed.
 ///
@@ -42,7 +45,7 @@ pub fn dash(base: &Uri, description: &[u8], now: SystemTime) -> Manifest {
             Event::Close { name } => reading.close(name),
             Event::Text(text) => reading.text(&text),
         }
-        if reading.manifest.tracks.len() >= MOST_TRACKS {
+        if reading.is_over() {
             break;
         }
     }
@@ -60,6 +63,9 @@ struct Reading {
     period: Option<Duration>,
     /// What holds in the MPD, the period, the set and the representation that are open; the last also what is within.
     levels: Vec<Level>,
+    /// Levels so far, and the bytes of the segments listed.
+    opened: usize,
+    listed: usize,
     in_base_url: bool,
 }
 
@@ -116,8 +122,18 @@ impl Reading {
             start: Duration::ZERO,
             period: None,
             levels: vec![outermost],
+            opened: 0,
+            listed: 0,
             in_base_url: false,
         }
+    }
+
+    /// Whether there is more of something than is read.
+    fn is_over(&self) -> bool {
+        self.manifest.tracks.len() >= MOST_TRACKS
+            || self.levels.len() > MOST_LEVELS
+            || self.opened > MOST_OPENED
+            || self.listed >= MOST_LISTED
     }
 
     fn open(&mut self, name: &str, attributes: &str) {
@@ -143,6 +159,7 @@ impl Reading {
                 let level =
                     Level { has_base: false, id: text("id"), bandwidth: text("bandwidth"), ..above.clone() };
                 self.levels.push(level);
+                self.opened += 1;
             }
             "BaseURL" => self.in_base_url = true,
             "SegmentTemplate" => {
@@ -189,6 +206,7 @@ impl Reading {
             "BaseURL" => self.in_base_url = false,
             "Representation" => {
                 if let Some(track) = self.levels.last().and_then(|level| self.track(level)) {
+                    self.listed += track.segments.iter().map(bytes_of).sum::<usize>();
                     self.manifest.tracks.push(track);
                 }
                 self.leave();
@@ -212,8 +230,15 @@ impl Reading {
         let init = template.initialization.as_ref().and_then(|init| spelt(init, 0, 0));
         let segments =
             if template.timeline.is_empty() { self.numbered(template) } else { self.timed(template) };
-        let mut segments: Vec<Uri> =
-            segments.into_iter().filter_map(|(number, time)| spelt(media, number, time)).collect();
+        let mut room = MOST_LISTED.saturating_sub(self.listed);
+        let mut segments: Vec<Uri> = segments
+            .into_iter()
+            .map_while(|(number, time)| {
+                let segment = spelt(media, number, time)?;
+                room = room.checked_sub(bytes_of(&segment))?;
+                Some(segment)
+            })
+            .collect();
         if segments.is_empty() {
             return None;
         }
@@ -434,5 +459,25 @@ mod tests {
         ] {
             assert_eq!(paths(text, 0), (false, Vec::new()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_short_description_cannot_list_more_than_is_held() {
+        let set = |media: &str| {
+            format!(
+                "<AdaptationSet><SegmentTemplate media='{media}' duration='1'/><Representation id='v'/></AdaptationSet>"
+            )
+        };
+        let of = |inner: &str| {
+            let text = format!("<MPD mediaPresentationDuration='PT4000S'><Period>{inner}</Period></MPD>");
+            dash(&"http://a.example/".parse().unwrap(), text.as_bytes(), SystemTime::UNIX_EPOCH)
+        };
+        let long = of(&set(&"a".repeat(30_000)).repeat(20));
+        let held: usize = long.tracks.iter().flat_map(|track| &track.segments).map(bytes_of).sum();
+        assert!((MOST_LISTED / 2..=MOST_LISTED).contains(&held), "{held}");
+        // Too deep, and too many that list nothing.
+        assert_eq!(of(&format!("{}{}", "<Period>".repeat(8), set("a"))).tracks, []);
+        assert_eq!(of(&format!("{}{}", "<Representation/>".repeat(2_000), set("a"))).tracks, []);
+        assert_eq!(of(&format!("{}{}", "<Representation/>".repeat(500), set("a"))).tracks.len(), 1);
     }
 }

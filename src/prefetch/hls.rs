@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use super::{Manifest, Track};
+use super::{MOST_LISTED, Manifest, Track, bytes_of};
 use crate::semantics::writes::resolve;
 
 /// More segments are not read.
@@ -27,16 +27,19 @@ pub fn hls(base: &Uri, playlist: &[u8]) -> Manifest {
         return Manifest::default();
     }
     let (mut track, mut live) = (Track::default(), true);
+    let mut listed = 0;
     // What the tags since the last URI say of the next.
     let (mut is_segment, mut is_part_of_file, mut is_gap) = (false, false, false);
     for line in lines {
-        if track.segments.len() >= MOST {
+        if track.segments.len() >= MOST || listed > MOST_LISTED {
             break;
         }
+        let before = track.segments.len();
         let Some(tag) = line.strip_prefix('#') else {
             if !line.is_empty() {
                 if is_segment && !is_part_of_file && !is_gap {
                     track.list(resolve(base, line));
+                    listed += track.segments[before..].iter().map(bytes_of).sum::<usize>();
                 }
                 (is_segment, is_part_of_file, is_gap) = (false, false, false);
             }
@@ -63,6 +66,7 @@ pub fn hls(base: &Uri, playlist: &[u8]) -> Manifest {
             }
             _ => {}
         }
+        listed += track.segments[before..].iter().map(bytes_of).sum::<usize>();
     }
     let tracks = if track.segments.is_empty() { Vec::new() } else { vec![track] };
     Manifest { live: live && !tracks.is_empty(), tracks }
@@ -176,6 +180,9 @@ mod tests {
         let endless =
             format!("#EXTM3U\n{}", (0..20_000).map(|n| format!("#EXTINF:2,\n{n}.ts\n")).collect::<String>());
         assert_eq!(hls(&base, endless.as_bytes()).tracks[0].segments.len(), MOST);
+        let long: Uri = format!("http://a.example/{}/index.m3u8", "a".repeat(60_000)).parse().unwrap();
+        let listed = &hls(&long, endless.as_bytes()).tracks[0].segments;
+        assert!((1..100).contains(&listed.len()), "{}", listed.len());
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::hash::BuildHasher;
 
 use http::Uri;
 
-use super::Manifest;
+use super::{Manifest, bytes_of};
 
 /// Segments remembered, of all manifests together.
 const MOST: usize = 50_000;
 /// And manifests, which are looked through.
 const MOST_MANIFESTS: usize = 1_000;
+/// And bytes of their URIs.
+const MOST_BYTES: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Lists {
@@ -18,6 +20,7 @@ pub(super) struct Lists {
     manifests: VecDeque<(u64, Manifest)>,
     /// Where a segment stands: in which manifest, track and place.
     places: HashMap<u64, (u64, usize, usize)>,
+    bytes: usize,
     hasher: foldhash::quality::RandomState,
 }
 
@@ -26,16 +29,19 @@ impl Lists {
     pub(super) fn remember(&mut self, uri: &Uri, manifest: Manifest) {
         let number = self.hasher.hash_one(uri);
         self.forget(number);
-        if manifest.tracks.is_empty() {
+        let listed = manifest.tracks.iter().map(|track| track.segments.len()).sum::<usize>();
+        // Nor is one remembered that would leave no room for any other, and none for itself.
+        if listed == 0 || listed > MOST {
             return;
         }
+        self.bytes += bytes_listed(&manifest);
         for (track, listed) in manifest.tracks.iter().enumerate() {
             for (place, segment) in listed.segments.iter().enumerate() {
                 self.places.insert(self.hasher.hash_one(segment), (number, track, place));
             }
         }
         self.manifests.push_back((number, manifest));
-        while (self.places.len() > MOST || self.manifests.len() > MOST_MANIFESTS)
+        while (self.places.len() > MOST || self.manifests.len() > MOST_MANIFESTS || self.bytes > MOST_BYTES)
             && let Some((oldest, _)) = self.manifests.front()
         {
             self.forget(*oldest);
@@ -54,6 +60,7 @@ impl Lists {
     fn forget(&mut self, number: u64) {
         let Some(at) = self.manifests.iter().position(|(other, _)| *other == number) else { return };
         let Some((_, manifest)) = self.manifests.remove(at) else { return };
+        self.bytes -= bytes_listed(&manifest);
         for segment in manifest.tracks.iter().flat_map(|track| &track.segments) {
             let hash = self.hasher.hash_one(segment);
             // Another manifest may have listed it since.
@@ -62,6 +69,10 @@ impl Lists {
             }
         }
     }
+}
+
+fn bytes_listed(manifest: &Manifest) -> usize {
+    manifest.tracks.iter().flat_map(|track| &track.segments).map(bytes_of).sum()
 }
 
 #[cfg(test)]
@@ -100,5 +111,30 @@ mod tests {
         assert!(lists.after(&uri("/5"), 1).is_empty());
         assert_eq!(lists.after(&uri("/10000"), 1), [uri("/10001")]);
         assert!(lists.places.len() <= MOST);
+    }
+
+    #[test]
+    fn a_manifest_too_long_to_be_remembered_displaces_no_other() {
+        let mut lists = Lists::default();
+        lists.remember(&uri("/m"), listing(0..3));
+        lists.remember(&uri("/long"), listing(10..MOST + 11));
+        assert_eq!(lists.after(&uri("/0"), 1), [uri("/1")]);
+        assert!(lists.after(&uri("/10"), 1).is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_has_so_many_bytes() {
+        let mut lists = Lists::default();
+        for manifest in 0..100 {
+            let segment = |n| uri(&format!("/{manifest}/{n}{}", "a".repeat(60_000)));
+            let segments = (0..20).map(segment).collect();
+            lists.remember(
+                &uri(&format!("/m{manifest}")),
+                Manifest { live: true, tracks: vec![Track { init: None, segments }] },
+            );
+        }
+        let held: usize = lists.manifests.iter().map(|(_, manifest)| bytes_listed(manifest)).sum();
+        assert_eq!(held, lists.bytes);
+        assert!((MOST_BYTES / 2..=MOST_BYTES).contains(&held), "{held}");
     }
 }

@@ -116,8 +116,9 @@ pub struct Track {
 /// Fetches the segments that come next by the manifests of HLS and DASH.
 ///
 /// After a manifest: the last segments of a live one, the first of another. After a segment: those after it in the manifest
-/// that listed it last. Manifests with a `Content-Encoding`, or over 1 MiB, are not read. At most 50,000 segments are
-/// remembered; the oldest manifests are forgotten first.
+/// that listed it last. Manifests with a `Content-Encoding`, or over 1 MiB, are not read, nor more than 4 MiB of URIs out of
+/// one. At most 50,000 segments, of 16 MiB of URIs, are remembered; the oldest manifests are forgotten first, and one that
+/// has more by itself is not remembered.
 #[derive(Debug)]
 pub struct Manifests {
     segments: usize,
@@ -125,6 +126,14 @@ pub struct Manifests {
 }
 
 const LARGEST_MANIFEST: u64 = 1 << 20;
+/// What one manifest lists: of few bytes references can be many long ones.
+const MOST_LISTED: usize = 4 << 20;
+
+/// The bytes of a URI.
+fn bytes_of(uri: &Uri) -> usize {
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    authority + uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
 
 impl Manifests {
     /// So many segments ahead, of each track.

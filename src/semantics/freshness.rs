@@ -353,6 +353,9 @@ mod tests {
             assert_eq!((found.while_revalidate, found.if_error, found.if_disconnected), Default::default());
             assert!(found.stale_forbidden);
         }
+        // Nor longer than anything.
+        let short = CachePolicy { ttl: Ttl { max: second / 2, ..Ttl::default() }, ..policy.clone() };
+        assert_eq!(with(404, &[("cache-control", "max-age=60")], &short, at_once()).lifetime, second / 2);
         // Another status has its own.
         assert_eq!(lifetime_under(&policy, 410, &[("cache-control", "max-age=60")]).0, 60);
         assert_eq!(

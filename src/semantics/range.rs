@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use smallvec::{SmallVec, smallvec};
 
 use super::freshness::parse_date;
@@ -177,6 +177,15 @@ pub fn parse_content_range(response: &HeaderMap) -> Option<(Range<u64>, u64)> {
     (first <= last && last < length).then(|| (first..last + 1, length))
 }
 
+/// Takes out the digests of a message's content: that of a part is another than that of the whole. One of the
+/// representation, such as `Repr-Digest`, is the same for both (RFC 9530 §2, §3; RFC 1864).
+pub fn drop_content_digests(response: &mut HeaderMap) {
+    let is_digest = |name: &&HeaderName| matches!(name.as_str(), "content-digest" | "content-md5");
+    while let Some(name) = response.keys().find(is_digest).cloned() {
+        response.remove(name);
+    }
+}
+
 /// Whether a request asks for one range, whatever the representation: one that an origin answers with one part.
 pub fn is_single(request: &HeaderMap) -> bool {
     !request.contains_key(header::IF_RANGE) && only_spec(request).is_some()
@@ -264,8 +273,6 @@ fn opening(
 
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderName;
-
     use super::*;
 
     type Lines = &'static [(&'static str, &'static str)];

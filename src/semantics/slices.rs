@@ -150,6 +150,7 @@ mod tests {
             ("bytes=9-30", Some(0..10)),
             ("bytes=10-", Some(10..20)),
             ("bytes=-5", Some(0..10)),
+            ("bytes=-25", Some(0..10)),
             ("bytes=35-36,0-1", Some(30..40)),
             ("bytes=,35-36", Some(30..40)),
             ("bytes=x-", None),
@@ -172,6 +173,7 @@ mod tests {
             (&[], false),
             (&[("last-modified", MONDAY), ("date", TUESDAY)], true),
             (&[("last-modified", MONDAY), ("date", MONDAY)], false),
+            (&[("last-modified", MONDAY), ("date", "Mon, 06 Nov 2023 08:00:01 GMT")], true),
             (&[("last-modified", TUESDAY), ("date", MONDAY)], false),
             (&[("last-modified", MONDAY)], false),
             (&[("etag", "W/\"a\""), ("last-modified", MONDAY), ("date", TUESDAY)], true),
@@ -204,7 +206,10 @@ mod tests {
             (WEAK, 206, &[here, ("etag", "W/\"b\""), WEAK[1]], Answer::Changed),
             (TAGGED, 200, TAGGED, Answer::Changed),
             (TAGGED, 302, &[], Answer::Changed),
+            (&[("etag", "W/\"a\"")], 206, &[here, ("etag", "W/\"a\"")], Answer::Changed),
             (TAGGED, 404, &[], Answer::Changed),
+            (TAGGED, 410, &[], Answer::Changed),
+            (TAGGED, 412, &[], Answer::Changed),
             (TAGGED, 416, &[], Answer::Changed),
             (TAGGED, 403, &[], Answer::Refused),
             (TAGGED, 500, &[], Answer::Refused),
@@ -213,6 +218,23 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let judged = judge(&map(whole), 25, &(10..20), status, &map(answer));
             assert_eq!(judged, expected, "{whole:?} {status} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_whole_is_for_everyone() {
+        for (status, expected) in [
+            (200, true),
+            (206, false),
+            (302, true),
+            (304, true),
+            (403, false),
+            (404, true),
+            (410, true),
+            (416, false),
+            (503, false),
+        ] {
+            assert_eq!(is_about_the_whole(StatusCode::from_u16(status).unwrap()), expected, "{status}");
         }
     }
 

@@ -161,6 +161,37 @@ async fn a_body_over_the_budget_of_all_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_of_a_late_range_gets_it_however_late_it_begins_to_read() {
+    const LENGTH: usize = 7 * FRAME;
+    // The budget is 1 MiB: with these three under way nothing more is kept.
+    let feeds: Vec<_> = (0..4).map(|_| feed()).collect();
+    let (feeds, bodies): (Vec<_>, Vec<_>) = feeds.into_iter().unzip();
+    let bodies = std::sync::Mutex::new(bodies.into_iter());
+    let origin = Origin::new(move |_| {
+        let body = bodies.lock().unwrap().next().unwrap();
+        let headers = [("cache-control", "max-age=60"), ("content-length", "458752")];
+        async move { Ok(streamed(&headers, body)) }
+    });
+    let world = World::with(origin, |edge| edge.capacity(4 * MIB));
+    let mut others = Vec::new();
+    for (n, feed) in feeds.iter().take(3).enumerate() {
+        others.push(world.send(get(&format!("/{n}"))).await.unwrap());
+        (0..6).for_each(|n| feed.send(frame(n)));
+        settle().await;
+    }
+    let range = format!("bytes={}-", LENGTH - 10);
+    let late = world.send(request("GET", "/late", &[("range", &range)])).await.unwrap();
+    (0..7).for_each(|n| feeds[3].send(frame(n)));
+    feeds[3].end();
+    // As far as it is read without the reader.
+    settle().await;
+    assert!(feeds[3].unread() > 0, "it is not kept");
+    let read =
+        tokio::time::timeout(Duration::from_secs(60), read(late)).await.expect("it does not wait for ever");
+    assert_eq!(read.unwrap().body, vec![6; 10]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_past_the_number_of_fills_are_forwarded() {
     let origin = Origin::new(|_| async {
         sleep(Duration::from_secs(1)).await;
@@ -236,4 +267,19 @@ async fn a_memo_of_what_cannot_be_stored_ends() {
     world.pass_seconds(120);
     assert_eq!(world.get("/a").await.outcome().detail, None);
     assert!(world.get("/a").await.is_hit());
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_stored_after_all_counts_for_as_long_as_it_is_read() {
+    let (feed, world) = fed(MINUTE);
+    let reader = world.send(get("/a")).await.unwrap();
+    (0..4).for_each(|n| feed.send(frame(n)));
+    settle().await;
+    world.edge.invalidator().invalidate(tower_edge::Invalidation::all()).unwrap();
+    feed.end();
+    settle().await;
+    let stats = world.edge.stats();
+    assert!(stats.objects == 0 && stats.bytes_in_flight >= 4 * FRAME as u64, "{stats:?}");
+    assert_eq!(read(reader).await.unwrap().body.len(), 4 * FRAME);
+    assert_eq!(world.edge.stats().bytes_in_flight, 0);
 }

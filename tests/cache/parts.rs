@@ -237,3 +237,38 @@ async fn a_stale_part_answers_nobody() {
     let request = request("GET", "/a", &[("range", "bytes=4-9")]);
     assert!(world.send(request).await.is_err());
 }
+
+#[tokio::test]
+async fn a_digest_of_the_content_goes_with_that_content_alone() {
+    // RFC 9530 §2: of what a message has for content, and of the representation (§3); RFC 1864 is as old as ranges.
+    const DIGESTS: [(&str, &str); 3] =
+        [("content-digest", "sha-256=:AAAA:"), ("content-md5", "AAAA"), ("repr-digest", "sha-256=:BBBB:")];
+    let shown = |reply: &Reply| DIGESTS.map(|(name, _)| reply.header(name).is_some());
+    let (of_whole, of_part) = ([true; 3], [false, false, true]);
+
+    let origin = Origin::new(|_| async {
+        let headers = [&[("cache-control", "max-age=60"), ("etag", "\"a\"")][..], &DIGESTS].concat();
+        Ok(response(200, &headers, TEXT))
+    });
+    let stored = World::new(origin.clone());
+    for _ in 0..2 {
+        assert_eq!(shown(&stored.get("/a").await), of_whole);
+        for range in ["bytes=0-3", "bytes=0-3,5-6", "bytes=99-"] {
+            assert_eq!(shown(&stored.get_with("/a", &[("range", range)]).await), of_part, "{range}");
+        }
+    }
+    // Nor with what is cut from an answer of the origin's that is not stored.
+    assert_eq!(shown(&range(&world(origin), "bytes=0-3").await), of_part);
+
+    let parts = world(Origin::new(|seen| async move {
+        let mut answer = ranged(&seen, 0);
+        DIGESTS.iter().for_each(|&(name, value)| {
+            answer.headers_mut().insert(name, value.parse().unwrap());
+        });
+        Ok(answer)
+    }));
+    range(&parts, "bytes=0-3").await;
+    range(&parts, "bytes=0-9").await;
+    let hit = range(&parts, "bytes=2-3").await;
+    assert_eq!((hit.is_hit(), shown(&hit)), (true, of_part));
+}

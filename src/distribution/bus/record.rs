@@ -459,4 +459,20 @@ mod tests {
         let path = format!("/{}", "x".repeat(3_999));
         assert_eq!(new("", Invalidation::paths(vec![path; 263]).unwrap()), Err(RecordError::TooLarge));
     }
+
+    #[test]
+    fn a_number_is_read_in_its_shortest_form_and_up_to_64_bits() {
+        let most = [[0xff; 9].as_slice(), &[0x01]].concat();
+        let more = [[0xff; 9].as_slice(), &[0x02]].concat();
+        for (bytes, number) in [
+            (&[0][..], Some(0)),
+            (&[0x80, 0x01], Some(128)),
+            (&[0x80, 0x00], None),
+            (&[0x80], None),
+            (&most, Some(u64::MAX)),
+            (&more, None),
+        ] {
+            assert_eq!(Reader(bytes).number(), number, "{bytes:x?}");
+        }
+    }
 }

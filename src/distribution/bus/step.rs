@@ -113,6 +113,7 @@ mod tests {
             // Trimmed: some, and all.
             (Some(at(1, 5)), read(1, 9, &[8, 9]), Err((Reset::Gap, at(1, 9)))),
             (Some(at(1, 5)), read(1, 9, &[]), Err((Reset::Gap, at(1, 9)))),
+            (Some(at(1, 5)), read(1, 6, &[]), Err((Reset::Gap, at(1, 6)))),
             (Some(at(1, 5)), read(1, 9, &[6, 8]), Err((Reset::Gap, at(1, 9)))),
             (Some(at(1, 5)), read(1, 9, &[5, 6]), Err((Reset::Gap, at(1, 9)))),
             (Some(at(1, u64::MAX)), read(1, u64::MAX, &[0]), Err((Reset::Gap, at(1, u64::MAX)))),
@@ -140,6 +141,9 @@ mod tests {
             |left: &Left, read| matches!(step(Some(at(2, 3)), left, read), Step::Reset { renew: true, .. });
         assert!(renews(&left, read(1, 5, &[])));
         assert!(!renews(&left, read(3, 5, &[])));
+        // One that is left again and again takes no more room than one.
+        (0..MAX_LEFT).for_each(|_| left.add(Incarnation(4)));
+        assert!(renews(&left, read(1, 5, &[])));
         for n in 0..MAX_LEFT as u64 {
             left.add(Incarnation(10 + n));
         }

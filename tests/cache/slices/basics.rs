@@ -277,3 +277,14 @@ async fn what_is_for_one_viewer_is_not_sliced_for_others() {
         assert_eq!(cinema.range("bytes=5000-5001").await.is_hit(), is_shared, "{control}");
     }
 }
+
+#[tokio::test]
+async fn a_digest_of_one_slice_is_not_that_of_the_object() {
+    let film = Film::new(0, LENGTH).with("content-digest", "sha-256=:AAAA:").with("content-md5", "AAAA");
+    let cinema = Cinema::new(film.with("repr-digest", "sha-256=:BBBB:"));
+    cinema.range("bytes=0-9").await;
+    let whole = cinema.world.get("/film").await;
+    assert_eq!(whole.body, content(0, LENGTH));
+    assert_eq!((whole.header("content-digest"), whole.header("content-md5")), (None, None));
+    assert_eq!(whole.header("repr-digest"), Some("sha-256=:BBBB:"));
+}

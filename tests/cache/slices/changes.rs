@@ -126,6 +126,27 @@ async fn a_stale_object_is_refreshed_by_a_slice_while_it_is_served() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_gone_when_it_is_refreshed_is_served_no_more() {
+    let gone = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_gone = std::sync::Arc::clone(&gone);
+    let film = Film::new(0, LENGTH).with("cache-control", "max-age=60, stale-while-revalidate=600");
+    let origin = crate::support::Origin::new(move |seen| {
+        let answer = match is_gone.load(std::sync::atomic::Ordering::Relaxed) {
+            true => crate::support::response(404, &[], "gone"),
+            false => film.answer(&seen),
+        };
+        async move { Ok(answer) }
+    });
+    let world = crate::support::World::with_policy(origin, super::policy());
+    world.get_with("/film", &[("range", "bytes=0-0")]).await;
+    world.pass_seconds(61);
+    gone.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(world.get_with("/film", &[("range", "bytes=0-0")]).await.is_hit(), "while it is refreshed");
+    settle().await;
+    assert_eq!(world.get_with("/film", &[("range", "bytes=0-0")]).await.status, 404);
+}
+
+#[tokio::test]
 async fn a_slice_that_was_evicted_is_got_again() {
     let policy = super::policy();
     let limits = tower_edge::Limits { object_size: Some(8 * 1024), ..policy.limits };
