@@ -136,7 +136,7 @@ where
     }
 
     /// Refreshes a stale response while this request is answered with it (RFC 5861 §3).
-    pub(super) fn refresh(mut self: Box<Self>, stored: Arc<Stored>) {
+    pub(super) fn refresh(mut self, stored: Arc<Stored>) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -147,7 +147,7 @@ where
     }
 
     /// Asks the origin for what nobody waits for, if that is worth while, and says whether it does.
-    pub(super) fn ahead(mut self: Box<Self>, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
+    pub(super) fn ahead(mut self, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
         self.reader.take(ask);
         let reader = &self.reader;
         let now = reader.edge.clock.elapsed();
@@ -158,7 +158,7 @@ where
     }
 
     /// Leads a fill without waiting for it, if there is none.
-    fn in_background(mut self: Box<Self>, runtime: &Handle) -> bool {
+    fn in_background(mut self, runtime: &Handle) -> bool {
         let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             match self.reader.look_again() {
@@ -254,12 +254,12 @@ where
     /// Starts the exchange with the origin.
     #[allow(clippy::type_complexity, reason = "the receiver's type says what comes")]
     fn exchange(
-        self: Box<Self>,
+        self,
         lead: Lead,
         runtime: &Handle,
         background: bool,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<S::Body, S::Error>>, Reader) {
-        let Self { origin, mut parts, reader, after, .. } = *self;
+        let Self { origin, mut parts, reader, after, .. } = self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         key::spell_authority(&mut parts, &reader.key);
