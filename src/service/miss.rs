@@ -77,8 +77,8 @@ where
     B: http_body::Body + Send + 'static,
 {
     pub(super) async fn run(self: Box<Self>, ask: Ask) -> Result<Response<Body<S::Body>>, S::Error> {
-        if self.reader.policy.slices.is_some() || ask.stored.as_ref().is_some_and(|stored| stored.is_sliced())
-        {
+        let mut found = ask.stored.iter().chain(&ask.others);
+        if self.reader.policy.slices.is_some() || found.any(|stored| stored.is_sliced()) {
             return Box::pin(self.run_sliced(ask)).await;
         }
         self.walk(ask).await
@@ -179,12 +179,28 @@ where
         lead: Lead,
         runtime: &Handle,
     ) -> Result<Response<Body<S::Body>>, S::Error> {
-        if let Some(stored) = self.reader.look_again() {
-            lead.found(Arc::clone(&stored));
-            let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
-            return Ok(self.reader.answer_stored(&stored, outcome));
+        let fresh = self.reader.look_again();
+        let mut found = fresh.iter().chain(&self.reader.stored).chain(&self.reader.others);
+        if found.all(|stored| self.reader.can_read(stored)) {
+            return self.answer_or_ask(fresh, lead, runtime).await;
         }
-        self.ask_origin(lead, runtime).await
+        // Rules with slices, over the same store, have put it there since the walk began.
+        self.learns_slices_in(runtime.clone());
+        let again = self.again();
+        let response = Box::pin(self.answer_or_ask(fresh, lead, runtime)).await?;
+        Box::pin(again.begun(response)).await
+    }
+
+    async fn answer_or_ask(
+        self: Box<Self>,
+        fresh: Option<Arc<Stored>>,
+        lead: Lead,
+        runtime: &Handle,
+    ) -> Result<Response<Body<S::Body>>, S::Error> {
+        let Some(stored) = fresh else { return self.ask_origin(lead, runtime).await };
+        lead.found(Arc::clone(&stored));
+        let outcome = Use::Fresh.outcome(&stored, self.reader.edge.clock.elapsed());
+        Ok(self.reader.answer_stored(&stored, outcome))
     }
 
     async fn ask_origin(

@@ -115,12 +115,13 @@ impl Reader {
     }
 
     /// Looks once more when the lead is won: another fill may have ended meanwhile. A fresh response answers; what else
-    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4).
+    /// is stored is what the fill revalidates: nothing that was invalidated before the fill began (invariant 4). Either may
+    /// be in slices, whatever the rules here say.
     pub(super) fn look_again(&mut self) -> Option<Arc<Stored>> {
         let now = self.edge.clock.elapsed();
         let look = self.edge.look(self.query(), now, self.edge.contact.trust(now));
         (self.stored, self.others) = match look {
-            Look::Answer { stored, use_: Use::Fresh } if self.can_read(&stored) => return Some(stored),
+            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
             Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
             Look::Ask(ask) => (ask.stored, ask.others),
             Look::Unsatisfiable => (None, Vec::new()),

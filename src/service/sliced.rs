@@ -96,7 +96,7 @@ where
 
     /// Waits for the first slice of an answer. If the object is another by now, the request starts over; if there is no
     /// slice to be had, it is forwarded.
-    async fn begun(
+    pub(super) async fn begun(
         mut self: Box<Self>,
         mut response: Response<Body<S::Body>>,
     ) -> Result<Response<Body<S::Body>>, S::Error> {
@@ -122,10 +122,12 @@ where
 
     /// Lets the reader get slices. False where there is no runtime to get them in.
     fn learns_slices(&mut self) -> bool {
-        let Ok(runtime) = Handle::try_current() else { return false };
+        Handle::try_current().map(|runtime| self.learns_slices_in(runtime)).is_ok()
+    }
+
+    pub(super) fn learns_slices_in(&mut self, runtime: Handle) {
         let asks = SliceOrigin::<S, B>::new(self.origin.clone(), self.parts.clone());
         self.reader.slices = Some((Arc::new(asks), runtime));
-        true
     }
 
     /// The same request once more. Its body, of which there is nothing, stays here.

@@ -4,6 +4,7 @@
 mod basics;
 mod changes;
 mod many;
+mod rules;
 mod whole;
 
 use std::ops::Range;
