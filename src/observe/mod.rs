@@ -11,7 +11,8 @@ use crate::semantics::storable::NotStored;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests answered, whatever the answer.
+    /// Requests answered, whatever the answer: an error of the origin is one, and a connection that becomes a tunnel. Each is
+    /// a hit, a stale hit, a miss, a revalidation or passed.
     pub requests: u64,
     /// Answered from the store with a fresh response.
     pub hits: u64,

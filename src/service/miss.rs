@@ -257,11 +257,10 @@ where
                 Some(stale) => Ok(stale),
                 None => Ok(reader.answer_own(response, !reader.ranged, outcome)),
             },
-            Ok(LeaderAnswer::Failed(error)) => reader.stand_in(Failure::Disconnected).ok_or(error),
-            Ok(LeaderAnswer::Panicked(panic)) => match reader.stand_in(Failure::Disconnected) {
-                Some(stale) => Ok(stale),
-                None => resume_unwind(panic),
-            },
+            Ok(LeaderAnswer::Failed(error)) => reader.instead_of(error),
+            Ok(LeaderAnswer::Panicked(panic)) => {
+                Ok(reader.instead_of(panic).unwrap_or_else(|panic| resume_unwind(panic)))
+            }
             // The task was dropped: the runtime is shutting down.
             Err(_) => Ok(reader.no_answer()),
         }
@@ -374,7 +373,7 @@ where
                 }
                 Ok(reader.answer_own(Response::from_parts(head, body), was_reduced, outcome))
             }
-            Err(error) => reader.stand_in(Failure::Disconnected).ok_or(error),
+            Err(error) => reader.instead_of(error),
         }
     }
 }

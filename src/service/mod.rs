@@ -94,14 +94,14 @@ where
                 let connects = request.method() == Method::CONNECT;
                 let exchange = self.origin.clone().oneshot(request.map(RequestBody::viewer));
                 ResponseFuture::waiting(async move {
+                    let outcome = Outcome::forward(ForwardReason::Bypass).because(Detail::Untouched);
+                    edge.counters.answered(&outcome);
                     let response = exchange.await?;
                     let status = response.status();
                     if status == StatusCode::SWITCHING_PROTOCOLS || connects && status.is_success() {
                         return Ok(response.map(Body::origin));
                     }
                     // An origin may ignore `Upgrade` (RFC 9110 §7.8): then this is an answer like any other.
-                    let outcome = Outcome::forward(ForwardReason::Bypass).because(Detail::Untouched);
-                    edge.counters.answered(&outcome);
                     Ok(answer::passed(&edge, &policy, response, outcome))
                 })
             }

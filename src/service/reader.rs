@@ -309,6 +309,14 @@ impl Reader {
         Some(self.answer_stored(stored, outcome.because(Detail::StaleIfError)))
     }
 
+    /// What the viewer gets for want of an answer: the stale response, or why there is none.
+    pub(super) fn instead_of<R, E>(&self, error: E) -> Result<Response<Body<R>>, E> {
+        self.stand_in(Failure::Disconnected).ok_or_else(|| {
+            self.count(&Outcome::forward(self.reason));
+            error
+        })
+    }
+
     /// The origin has failed everyone who tried.
     pub(super) fn no_answer<R>(&self) -> Response<Body<R>> {
         let outcome =

@@ -37,9 +37,9 @@ impl<S> Cache<S> {
         let exchange = self.origin.clone().oneshot(request);
         ResponseFuture::waiting(async move {
             let mut pending = Pending { edge: Arc::clone(&edge), scopes: target.scopes };
-            let response = exchange.await?;
             let outcome = Outcome::forward(ForwardReason::Method);
             edge.counters.answered(&outcome);
+            let response = exchange.await?;
             let uri = match (writes::effect(response.status()), target.uri) {
                 (Effect::Happened, Some(uri)) => uri,
                 (Effect::Refused, _) => {

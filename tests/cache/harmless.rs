@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::Request;
 use tokio::time::sleep;
 use tower::{Layer, Service};
-use tower_edge::{Detail, Outcome};
+use tower_edge::{CachePolicy, Detail, Outcome, Slices};
 
 use crate::support::services::{Gate, Strict, poll_times};
 use crate::support::{
@@ -62,6 +62,32 @@ async fn the_origins_error_is_the_leaders_own() {
         assert_eq!(error, OriginDown);
     }
     assert_eq!(world.edge.stats().fills, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_that_the_origin_fails_is_counted_once() {
+    let sliced = CachePolicy { slices: Some(Slices::of(4096)), ..CachePolicy::default() };
+    for policy in [CachePolicy::default(), sliced] {
+        let world = World::with_policy(Origin::new(|_| async { Err(OriginDown) }), policy);
+        for (method, fields, misses, passed) in [
+            ("GET", &[][..], 1, 0),
+            ("GET", &[("range", "bytes=0-0")], 1, 0),
+            ("GET", &[("authorization", "me")], 1, 0),
+            ("GET", &[("cache-control", "no-store")], 1, 0),
+            ("HEAD", &[], 1, 0),
+            ("GET", &[("if-match", "\"v\"")], 0, 1),
+            ("GET", &[("connection", "upgrade"), ("upgrade", "websocket")], 0, 1),
+            ("PUT", &[], 0, 1),
+            ("OPTIONS", &[], 0, 1),
+        ] {
+            let before = world.edge.stats();
+            world.send(request(method, "/a", fields)).await.unwrap_err();
+            let stats = world.edge.stats();
+            let more = (stats.misses - before.misses, stats.passed - before.passed);
+            assert_eq!(more, (misses, passed), "{method} {fields:?}");
+            assert_eq!(stats.requests, before.requests + 1, "{method} {fields:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
