@@ -67,6 +67,22 @@ async fn an_invalidation_takes_every_slice() {
 }
 
 #[tokio::test]
+async fn a_tag_that_a_slice_came_with_takes_it_though_the_object_has_another_by_now() {
+    let cinema = Cinema::new(Film::new(0, LENGTH).with("cache-tag", "old"));
+    cinema.range("bytes=0-8191").await;
+    cinema.world.pass_seconds(61);
+    cinema.show(Film::new(0, LENGTH).with("cache-tag", "new"));
+    assert!(!cinema.range("bytes=0-0").await.is_hit());
+    assert!(cinema.range("bytes=0-8191").await.is_hit());
+    let asked = cinema.world.origin.asked();
+    cinema.world.edge.invalidator().invalidate(tower_edge::Invalidation::tags(["old"]).unwrap()).unwrap();
+    // Before it is swept from memory.
+    let reply = cinema.range("bytes=0-8191").await;
+    assert_eq!(cinema.asked()[asked..], ["bytes=0-4095", "bytes=4096-8191"]);
+    assert_eq!(reply.body, content(0, LENGTH)[..8192]);
+}
+
+#[tokio::test]
 async fn who_reads_while_the_object_is_invalidated_reads_on_if_it_has_not_changed() {
     let cinema = Cinema::new(Film::new(0, LENGTH));
     cinema.range("bytes=0-0").await;

@@ -5,8 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http_body_util::BodyExt;
-use tower_edge::Slices;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::time::sleep;
+use tower::BoxError;
+use tower_edge::{BodyErrorKind, Slices};
 
 use super::{Cinema, Film, SIZE, content, policy, sliced};
 use crate::support::{Origin, OriginDown, World, feed, read, request, response, settle, streamed};
@@ -124,7 +128,7 @@ async fn a_slice_that_hangs_holds_nobody_but_its_reader() {
     let part = tokio::time::timeout(Duration::from_secs(6), range()).await.expect("not for ever").unwrap();
     assert_eq!(read(part).await.unwrap().body, content(0, LENGTH)[50_000..50_002]);
     hanging.abort();
-    tokio::time::sleep(Duration::from_secs(61)).await;
+    sleep(Duration::from_secs(61)).await;
     assert_eq!(world.edge.stats().fills, 0);
 }
 
@@ -158,6 +162,47 @@ async fn a_slice_that_breaks_off_is_got_once_more() {
     feeder.fail("cut");
     assert_eq!(viewer.await.unwrap().unwrap().body, content(0, LENGTH)[4096..8192]);
     assert_eq!(world.origin.asked(), 3);
+}
+
+/// Each slice but the first breaks off so many times, after its first hundred bytes. Says what a reader gets of two of them,
+/// and how often the origin was asked for them.
+async fn read_with(breaks: usize) -> (Result<usize, BodyErrorKind>, usize) {
+    let film = Film::new(0, LENGTH);
+    let origin = Origin::new(move |seen| {
+        let answer = film.answer(&seen);
+        // In rounds, so that a reader who never gives up comes to an end.
+        let is_broken = seen.number > 0 && (seen.number - 1) % (breaks + 1) < breaks && seen.number < 50;
+        async move {
+            if !is_broken {
+                return Ok(answer);
+            }
+            let (mut head, body) = answer.into_parts();
+            head.headers.remove("content-length");
+            let first = body.collect().await.unwrap().to_bytes().slice(..100);
+            let frames = stream::unfold(Some(first), |first| async move {
+                let Some(first) = first else {
+                    sleep(Duration::from_millis(10)).await;
+                    return Some((Err(BoxError::from("cut")), None));
+                };
+                Some((Ok(Frame::data(first)), None))
+            });
+            Ok(http::Response::from_parts(head, StreamBody::new(frames).boxed_unsync()))
+        }
+    });
+    let world = World::with_policy(origin, policy());
+    world.get_with("/film", &[("range", "bytes=0-0")]).await;
+    let reply = world.send(request("GET", "/film", &[("range", "bytes=4096-12287")])).await.unwrap();
+    let came = read(reply).await.map(|reply| reply.body.len()).map_err(|error| error.kind());
+    (came, world.origin.asked() - 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_slice_that_breaks_off_is_got_a_few_times_more_and_no_more() {
+    assert_eq!(read_with(0).await, (Ok(8192), 2));
+    assert_eq!(read_with(2).await, (Ok(8192), 6));
+    let (came, asked) = read_with(3).await;
+    assert!(came.is_err());
+    assert_eq!(asked, 3);
 }
 
 #[tokio::test]
