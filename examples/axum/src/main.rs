@@ -1,4 +1,4 @@
-//! An axum site with an edge around it: `axum-example [127.0.0.1:3000]`.
+//! An axum site with an edge around it: `axum-example [LISTEN]`, at 127.0.0.1:3000 unless told otherwise.
 //!
 //! Pages are rendered once, however many read them. Each carries tags for the articles it shows; changing an article
 //! invalidates every page with its tag, so that the next reader sees the change at once.
@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -24,7 +25,17 @@ struct Site {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("axum-example: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let listen = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
 
     let edge = Edge::builder().name("axum").capacity(64 * 1024 * 1024).build()?;
@@ -38,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(site)
         .layer(edge.layer());
 
-    let listener = TcpListener::bind(listen).await?;
+    let listener = TcpListener::bind(&listen).await.map_err(|error| format!("LISTEN {listen:?}: {error}"))?;
     let address = listener.local_addr()?;
     println!("edge    http://{address}");
     println!("  curl -i http://{address}/                        # twice: the second is a hit");

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{Attribute, ObjectStore, PutOptions};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
@@ -57,13 +57,17 @@ pub(crate) async fn start_on(address: Ipv4Addr) -> Result<Bucket, Box<dyn Error 
 impl Bucket {
     /// A client of the bucket.
     pub(crate) fn configure(&self, client: AmazonS3Builder) -> AmazonS3Builder {
-        client
-            .with_endpoint(&self.endpoint)
+        at(client, &self.endpoint)
             .with_allow_http(true)
             .with_bucket_name(NAME)
             .with_access_key_id(ACCESS_KEY)
             .with_secret_access_key(SECRET_KEY)
     }
+}
+
+/// Sets the server, whichever variable names another.
+pub(crate) fn at(s3: AmazonS3Builder, endpoint: &str) -> AmazonS3Builder {
+    s3.with_endpoint(endpoint).with_config(AmazonS3ConfigKey::S3Endpoint, endpoint)
 }
 
 /// Puts a few objects into a bucket, as any client does.

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Uri;
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 use object_store::ClientOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use tokio::net::TcpListener;
@@ -27,7 +29,7 @@ use tower_edge::{CachePolicy, Edge};
 #[command(version)]
 struct Args {
     /// The bucket; its region and credentials come from AWS_REGION, AWS_ACCESS_KEY_ID and so on
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     bucket: Option<String>,
 
     /// The S3 server, if it is not AWS, such as http://127.0.0.1:9000
@@ -63,8 +65,9 @@ async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         Some(name) => {
             s3 = s3.with_bucket_name(name);
             if let Some(endpoint) = &args.endpoint {
-                s3 = s3.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+                s3 = bucket::at(s3, endpoint).with_allow_http(endpoint.starts_with("http://"));
             }
+            check_endpoint(&s3, args.endpoint.is_some())?;
             None
         }
         None => {
@@ -87,7 +90,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let edge = Edge::builder().capacity(512 * 1024 * 1024).policy(policy()).build()?;
     let site = Router::new().fallback_service(edge.layer().layer(origin.build()?));
 
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener =
+        TcpListener::bind(args.listen).await.map_err(|error| format!("--listen {}: {error}", args.listen))?;
     let address = listener.local_addr()?;
     println!("edge    http://{address}");
     if own.is_some() {
@@ -98,6 +102,24 @@ async fn run(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         // Rather than letting the signal end the process: a temporary bucket goes with `own`.
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
+}
+
+/// With an address that is none, every request would fail.
+fn check_endpoint(s3: &AmazonS3Builder, is_flag: bool) -> Result<(), String> {
+    for (key, variable) in [
+        (AmazonS3ConfigKey::S3Endpoint, "AWS_ENDPOINT_URL_S3"),
+        (AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT or AWS_ENDPOINT_URL"),
+    ] {
+        let Some(endpoint) = s3.get_config_value(&key) else { continue };
+        let is_server = endpoint
+            .parse::<Uri>()
+            .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
+        if !is_server {
+            let name = if is_flag { "--endpoint" } else { variable };
+            return Err(format!("{name} {endpoint:?}: names no server, such as http://127.0.0.1:9000"));
+        }
+    }
+    Ok(())
 }
 
 /// What the environment says of connections, such as `AWS_ALLOW_HTTP`, over what suits an origin.

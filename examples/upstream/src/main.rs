@@ -1,4 +1,4 @@
-//! An edge in front of a site: `upstream https://example.com [127.0.0.1:8080]`.
+//! An edge in front of a site: `upstream-example https://example.com [127.0.0.1:8080]`.
 //!
 //! The origin is the library's own `Upstream`. What goes wrong there becomes a page here; `edge-server` shows what a server
 //! on the open net needs besides.
@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
+use std::process::ExitCode;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -21,18 +22,28 @@ use tower_edge::origin::upstream::{HostField, Upstream};
 use tower_edge::origin::{Viewer, upstream};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("upstream-example: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut args = env::args().skip(1);
     let origin = args
         .next()
-        .ok_or("usage: upstream ORIGIN [LISTEN], such as: upstream https://example.com 127.0.0.1:8080")?;
+        .ok_or("usage: upstream-example ORIGIN [LISTEN], such as: upstream-example https://example.com 127.0.0.1:8080")?;
     let listen = args.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
 
     let edge = Edge::builder().capacity(256 * 1024 * 1024).build()?;
     let upstream = Upstream::builder(origin).host(HostField::Origin).build()?;
     let site = ServiceBuilder::new().layer(edge.layer()).service(upstream);
 
-    let listener = TcpListener::bind(listen).await?;
+    let listener = TcpListener::bind(&listen).await.map_err(|error| format!("LISTEN {listen:?}: {error}"))?;
     println!("edge    http://{}", listener.local_addr()?);
     loop {
         let (stream, address) = listener.accept().await?;
