@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
 use super::step::{Left, Reset, Step, step};
-use super::{Bus, BusError, BusReader, Position, Read, Report, telling};
+use super::{Bus, BusError, BusReader, Position, Read, Report, check_length, telling};
 use crate::contact::WithoutContact;
 use crate::edge::Edge;
 use crate::error::ConfigError;
@@ -28,10 +28,10 @@ use crate::sync::Mutex;
 pub struct FollowerSettings {
     /// What the edge does while it has no contact. It goes on serving by default.
     pub without_contact: WithoutContact,
-    /// It reports at least so often. One second by default.
+    /// It reports at least so often: every 10 milliseconds to once a day. One second by default.
     pub heartbeat: Duration,
     /// After a failure it tries again so soon, and then at twice the distance each time, up to
-    /// [`heartbeat`](Self::heartbeat). 50 milliseconds by default.
+    /// [`heartbeat`](Self::heartbeat). A day at most; 50 milliseconds by default.
     pub retry: Duration,
 }
 
@@ -251,6 +251,8 @@ fn check(settings: &FollowerSettings) -> Result<(), ConfigError> {
     if settings.retry.is_zero() {
         return Err(ConfigError::new("retry", "is zero: a log that is away would be asked without a pause"));
     }
+    check_length("heartbeat", settings.heartbeat)?;
+    check_length("retry", settings.retry)?;
     // A reading that waits for a record proves contact only as of when it began.
     let least = settings.heartbeat.saturating_mul(3);
     match settings.without_contact.trusts_for() {
@@ -500,6 +502,24 @@ mod tests {
         let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
         let states = receipt.completed().await.unwrap();
         assert_eq!(states.iter().map(|edge| edge.state).collect::<Vec<_>>(), [EdgeState::Silent]);
+    }
+
+    #[tokio::test]
+    async fn settings_that_cannot_work_are_refused_by_name() {
+        let with = |change: fn(&mut FollowerSettings)| {
+            let edge = Edge::builder().build().unwrap();
+            let mut settings = FollowerSettings::default();
+            change(&mut settings);
+            Follower::start(&edge, Arc::new(Local::new()), settings).unwrap_err().setting().to_owned()
+        };
+        assert_eq!(with(|settings| settings.heartbeat = Duration::from_millis(9)), "heartbeat");
+        assert_eq!(with(|settings| settings.heartbeat = Duration::MAX), "heartbeat");
+        assert_eq!(with(|settings| settings.retry = Duration::ZERO), "retry");
+        assert_eq!(with(|settings| settings.retry = Duration::MAX), "retry");
+        let after = |settings: &mut FollowerSettings| {
+            settings.without_contact = WithoutContact::Refuse { after: Duration::from_millis(2_999) };
+        };
+        assert_eq!(with(after), "without_contact");
     }
 
     #[tokio::test(start_paused = true)]

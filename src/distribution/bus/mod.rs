@@ -86,6 +86,7 @@ pub use self::record::{Record, RecordError};
 pub use self::redis::{Concern, Redis, RedisSettings};
 pub use self::step::Reset;
 pub use crate::contact::WithoutContact;
+use crate::error::ConfigError;
 
 /// What a [`Bus`] answers with.
 pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BusError>> + Send + 'a>>;
@@ -158,6 +159,17 @@ pub struct Roll {
     pub age: Duration,
     /// What each said last, and how long ago.
     pub members: Vec<(Report, Duration)>,
+}
+
+/// The longest that a setting of a follower or of a log may be.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Refuses a time so long that the sum of it and the clock's may be none.
+fn check_length(setting: &str, time: Duration) -> Result<(), ConfigError> {
+    if time > LONGEST {
+        return Err(ConfigError::new(setting, "is over a day"));
+    }
+    Ok(())
 }
 
 /// A number nobody else has.

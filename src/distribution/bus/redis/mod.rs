@@ -60,7 +60,7 @@ use tokio::time::{Instant, timeout};
 
 use self::link::{Link, Links};
 pub use self::server::Concern;
-use super::{Bus, BusError, BusFuture, BusReader, Incarnation, Position, Record, Report, Roll};
+use super::{Bus, BusError, BusFuture, BusReader, Incarnation, Position, Record, Report, Roll, check_length};
 use crate::error::ConfigError;
 
 /// How a log in Redis is used. Every edge of a distribution has to have the same.
@@ -69,7 +69,7 @@ use crate::error::ConfigError;
 pub struct RedisSettings {
     /// Tells distributions on one server apart: 1 to 64 letters, digits, `.`, `_` and `-`. `default` by default.
     pub namespace: String,
-    /// How long a call may take in all, connecting included. A second by default.
+    /// How long a call may take in all, connecting included: 10 milliseconds to a day. A second by default.
     pub patience: Duration,
     /// A server that was restarted has all it ever acknowledged, so edges replay instead of starting over. Refused unless the
     /// server has `appendonly yes` and `appendfsync always`; it is on you that no replica takes its place. Not by default.
@@ -148,6 +148,7 @@ impl Redis {
         if settings.patience < Duration::from_millis(10) {
             return wrong("patience", "is under 10 milliseconds".into());
         }
+        check_length("patience", settings.patience)?;
         if settings.keep > settings.limit || settings.limit == 0 {
             return wrong("limit", format!("{} is under keep ({}), or zero", settings.limit, settings.keep));
         }
@@ -364,6 +365,7 @@ mod tests {
         assert_eq!(with(|settings| settings.namespace = "a{b".into()), "namespace");
         assert_eq!(with(|settings| settings.namespace.clear()), "namespace");
         assert_eq!(with(|settings| settings.patience = Duration::ZERO), "patience");
+        assert_eq!(with(|settings| settings.patience = Duration::MAX), "patience");
         assert_eq!(with(|settings| settings.limit = 9), "limit");
         let error = Redis::new("redis://:secret@host:port/", RedisSettings::default()).unwrap_err();
         assert_eq!(error.setting(), "redis");

@@ -58,7 +58,7 @@ impl Reader {
 
 impl BusReader for Reader {
     fn read(&mut self, after: u64, patience: Duration) -> BusFuture<'_, Read> {
-        let bound = patience + self.shared.settings.patience;
+        let bound = patience.saturating_add(self.shared.settings.patience);
         Box::pin(async move {
             let read = timeout(bound, self.read(after, patience)).await;
             read.unwrap_or_else(|_| Err(BusError::unreachable("no answer in time")))
