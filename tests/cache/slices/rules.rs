@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tower::{Layer, ServiceExt};
 use tower_edge::{Cache, CachePolicy, Edge, ForwardReason};
 
-use super::{Film, content, policy};
+use super::{Cinema, Film, content, policy};
 use crate::support::{Origin, OriginDown, Reply, read, request, settle};
 
 const LENGTH: usize = 100_000;
@@ -37,6 +37,21 @@ async fn an_object_in_slices_that_was_stored_for_another_request_answers_with_al
     assert_eq!(reply.outcome().forward_reason(), Some(ForwardReason::VaryMiss));
     assert_eq!(reply.outcome().fwd_status, Some(http::StatusCode::NOT_MODIFIED));
     assert_eq!(reply.body, content(0, LENGTH));
+}
+
+#[tokio::test]
+async fn such_an_object_answers_for_a_range_of_what_was_too_large_to_be_stored() {
+    let cinema = Cinema::new(Film::new(0, LENGTH).with("vary", "x-kind"));
+    let (sliced, whole) = both(&cinema.world.origin);
+    film(&sliced, &[("x-kind", "a"), ("range", "bytes=0-0")]).await;
+    cinema.show(Film::new(1, LENGTH).with("vary", "x-kind"));
+    assert_eq!(film(&whole, &[("x-kind", "b")]).await.body, content(1, LENGTH));
+    cinema.show(Film::new(0, LENGTH).with("vary", "x-kind"));
+    let reply = film(&whole, &[("x-kind", "b"), ("range", "bytes=50000-50009")]).await;
+    let seen = cinema.world.origin.seen();
+    assert_eq!(seen[2].headers["if-none-match"], "\"0\"");
+    assert_eq!(reply.outcome().fwd_status, Some(http::StatusCode::NOT_MODIFIED));
+    assert_eq!((reply.status.as_u16(), &reply.body[..]), (206, &content(0, LENGTH)[50_000..50_010]));
 }
 
 /// A request under rules without slices waits for a fill that fails, and asks in its turn. Meanwhile the object was stored
