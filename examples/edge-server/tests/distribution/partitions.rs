@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
+use crate::faults::LOG;
 use crate::namespace::Loss;
 use crate::server::Keeps;
 use crate::site::{Site, eventually};
@@ -98,4 +99,16 @@ async fn an_edge_that_hears_nothing_does_as_it_was_told_and_follows_again_soon_a
     assert_eq!(receipt["state"], "completed", "{receipt}");
     assert!(mended.elapsed() < SOON, "{:?}", mended.elapsed());
     assert_eq!(site.read(SERVES, 0).await.version(), Some(version));
+
+    // What it has missed is gone; the first record is on its way to it, and TCP sends that again.
+    site.warm(0).await;
+    lose(&site, SERVES, Loss::Silent);
+    site.clear(REFUSES, &json!({ "paths": ["/nothing"] }), 0).await.unwrap();
+    let version = site.truth.change(0);
+    site.clear(REFUSES, &json!({ "paths": ["/a/0"] }), 0).await.unwrap();
+    site.redis(|redis| redis.ask(&["XTRIM", LOG, "MAXLEN", "0"]));
+    mend(&site, SERVES);
+    site.in_contact().await;
+    assert_eq!(site.read(SERVES, 0).await.version(), Some(version));
+    assert_eq!(site.state(SERVES).await["resets"], 2, "it treated everything as cleared");
 }
