@@ -82,7 +82,7 @@ impl Membership {
         args: &DistributionArgs,
     ) -> Result<Option<Self>, String> {
         let Some(url) = &args.redis else { return Ok(None) };
-        let bus = redis(url, &args.namespace).map_err(|error| format!("--redis {error}"))?;
+        let bus = redis(url, &args.namespace, 0, false).map_err(|error| format!("--redis {error}"))?;
         let token = shown(args.edge_token_file.as_deref())?;
         let place = args.at.map(|at| Place {
             name: name.to_owned(),
@@ -179,8 +179,8 @@ struct Named {
 }
 
 fn named(distribution: &Distribution) -> Result<Named, String> {
-    let bus =
-        redis(&distribution.redis, &distribution.namespace).map_err(|error| format!("redis: {error}"))?;
+    let Distribution { redis: url, namespace, copies, trusts_restarts, .. } = distribution;
+    let bus = redis(url, namespace, *copies, *trusts_restarts).map_err(|error| format!("redis: {error}"))?;
     let token = shown(distribution.token_file.as_deref())?;
     let read = |file: &PathBuf| {
         let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
@@ -199,15 +199,17 @@ fn shown(file: Option<&Path>) -> Result<Option<Token>, String> {
 }
 
 #[cfg(feature = "redis")]
-fn redis(url: &str, namespace: &str) -> Result<Arc<dyn Bus>, String> {
+fn redis(url: &str, namespace: &str, copies: u32, trusts_restarts: bool) -> Result<Arc<dyn Bus>, String> {
     use tower_edge::distribution::bus::{Redis, RedisSettings};
 
     let mut settings = RedisSettings::default();
     namespace.clone_into(&mut settings.namespace);
+    settings.copies = copies;
+    settings.trust_restarts = trusts_restarts;
     Ok(Arc::new(Redis::new(url, settings).map_err(|error| error.to_string())?))
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_: &str, _: &str) -> Result<Arc<dyn Bus>, String> {
+fn redis(_: &str, _: &str, _: u32, _: bool) -> Result<Arc<dyn Bus>, String> {
     Err("needs the feature redis of edge-server".into())
 }
