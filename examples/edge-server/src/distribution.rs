@@ -20,6 +20,8 @@ use crate::token;
 
 /// Longer than a log takes that is there. An edge may start without.
 const JOIN_TIME: Duration = Duration::from_secs(5);
+/// What writes have invalidated is told first, for as long as a heartbeat; then the log has its time to answer.
+const LEAVE_TIME: Duration = Duration::from_secs(3);
 /// An edge that has not reported for so long is not sent viewers.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -164,10 +166,10 @@ impl Membership {
         of(self.places.iter().filter(lives).collect()).or_else(|| of(self.places.iter().collect()))
     }
 
-    /// Takes the edge off the roll, so that receipts no longer wait for it.
+    /// Stops following and takes the edge off the roll, so that receipts no longer wait for it.
     pub(crate) async fn leave(&self) {
         // If the log is away, receipts wait until the edge counts as silent.
-        let _ = timeout(Duration::from_secs(1), self.bus.leave(self.follower.id())).await;
+        let _ = timeout(LEAVE_TIME, self.follower.leave()).await;
     }
 }
 
