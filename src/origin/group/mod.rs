@@ -5,6 +5,7 @@ mod error;
 mod health;
 mod member;
 mod policy;
+mod takeover;
 mod turns;
 
 use std::fmt;
@@ -35,8 +36,15 @@ use crate::name;
 ///
 /// A member fails that gives an error, no head in time, or one of the [statuses](GroupPolicy::statuses). So does one whose
 /// body, of a length it has given, fails before it begins: such a head is held back until then. What follows is passed on as
-/// it comes, and a body that breaks off cannot be taken over by another member. When all fail, the failure of the last is the
-/// answer.
+/// it comes. When all fail, the failure of the last is the answer.
+///
+/// A body that breaks off later, ends short, or is [silent](GroupPolicy::body_time) is gone on with from where it stopped,
+/// if it answers a GET by 200 or by a single part, its length is known, and it has a strong `ETag`, by which the members'
+/// bytes can be told to be the same. The next member is then asked for the rest by `Range` and `If-Range`; its answer counts
+/// only if it is just that part of a whole of the same length under the same tag, or that whole, if not more than 64 MiB
+/// come before what is wanted. A member is asked twice at most for one answer, the one that broke off last of all. If nobody
+/// has the rest, the body's own error goes on. Members that serve the same file under different tags, as servers do that
+/// make them of its time, cannot stand in for each other in this.
 ///
 /// Only GET, HEAD and OPTIONS without a body are sent to more than one member. Everything else goes to the first, whatever
 /// its state: the first is where writes belong, and nothing is written twice.

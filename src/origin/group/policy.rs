@@ -18,6 +18,10 @@ pub struct GroupPolicy {
     /// and the first of the body, where the head says how long it is.
     /// Not for requests that go to the first member alone. `None`, by default, leaves it to the members' own time-outs.
     pub head_time: Option<Duration>,
+    /// How long a body that has begun may be silent while somebody waits for it, until another member is asked for the rest;
+    /// the silent one is still listened to. Only where the rest can be told to be the same ([`Group`](super::Group)). `None`,
+    /// by default, leaves it to the members' own time-outs: then another is asked when they have given the body up.
+    pub body_time: Option<Duration>,
     /// When a member is skipped.
     pub health: HealthPolicy,
     /// The name of this hop, by which it says in `Proxy-Status` (RFC 9209) which member gave an answer:
@@ -36,6 +40,7 @@ impl Default for GroupPolicy {
                 StatusCode::GATEWAY_TIMEOUT,
             ],
             head_time: None,
+            body_time: None,
             health: HealthPolicy::default(),
             proxy_status: None,
         }
@@ -49,6 +54,9 @@ impl GroupPolicy {
         }
         if self.head_time == Some(Duration::ZERO) {
             return Err(ConfigError::new("head_time", "is zero: nobody could answer"));
+        }
+        if self.body_time == Some(Duration::ZERO) {
+            return Err(ConfigError::new("body_time", "is zero: every body would be taken over"));
         }
         let health = &self.health;
         if health.failures > 0 && health.back_off == Duration::ZERO {

@@ -11,11 +11,13 @@ use smallvec::SmallVec;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::body::{self, GroupBody};
+use super::body::{self, BoxBody, GroupBody, Leg};
 use super::error::GroupError;
 use super::health::{Health, Ticket};
 use super::member::{Member, ServedBy};
 use super::policy::GroupPolicy;
+use super::takeover::{Asking, Rest, Successors, Takeover};
+use crate::semantics::rest::Promise;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -45,10 +47,10 @@ pub(super) struct Seat<B> {
 }
 
 /// A member to be asked, and the leave to do so.
-struct Turn<'a, B> {
+struct Turn {
     /// In the order of this request.
     place: usize,
-    seat: &'a Seat<B>,
+    member: usize,
     ticket: Ticket,
 }
 
@@ -61,38 +63,43 @@ where
     pub(super) async fn ask_one(&self, request: Request<B>) -> Answer {
         let (head, body) = request.into_parts();
         let turn = match &self.order {
-            Order::AsGiven => {
-                let seat = &self.members[0];
-                Turn { place: 0, seat, ticket: seat.health.admit_anyway() }
-            }
+            Order::AsGiven => Turn { place: 0, member: 0, ticket: self.members[0].health.admit_anyway() },
             Order::ByRequest(_) => {
                 let order = self.order(&head);
                 self.next(&order, 0).unwrap_or_else(|| self.due_next(&order))
             }
         };
-        self.ask(turn, Request::from_parts(head, body), 0, None, false).await
+        let member = turn.member;
+        let answer = self.ask(turn, Request::from_parts(head, body), None, |_| false).await?;
+        Ok(self.answer(member, 0, answer, None))
     }
 
-    pub(super) async fn ask_in_turn(&self, request: Request<B>) -> Answer {
+    pub(super) async fn ask_in_turn(self: Arc<Self>, request: Request<B>) -> Answer {
         let (head, _) = request.into_parts();
         let order = self.order(&head);
         let mut turn = self.next(&order, 0).unwrap_or_else(|| self.due_next(&order));
-        let mut failed = 0;
+        let mut asked = Indices::new();
+        let is_good = |status| !self.policy.statuses.contains(&status);
         loop {
-            let after = turn.place + 1;
+            let Turn { place, member, .. } = turn;
+            asked.push(member);
             let request = Request::from_parts(head.clone(), B::default());
-            let answer = self.ask(turn, request, failed, self.policy.head_time, true).await;
-            let is_good =
-                answer.as_ref().is_ok_and(|answer| !self.policy.statuses.contains(&answer.status()));
-            if is_good {
-                return answer;
+            let answer =
+                self.ask(turn, request, self.policy.head_time, |answer| is_good(answer.status())).await;
+            let failed = asked.len() - 1;
+            if answer.as_ref().is_ok_and(|answer| is_good(answer.status())) {
+                let answer = answer?;
+                let rest = Promise::of(answer.status(), answer.headers(), answer.body().size_hint().exact())
+                    .and_then(|promise| Rest::of(head, promise, order, asked));
+                let takeover =
+                    rest.map(|rest| Takeover::new(Arc::clone(&self) as _, rest, self.policy.body_time));
+                return Ok(self.answer(member, failed, answer, takeover));
             }
             // Only now that there is need of it: leave to probe is not to be had for nothing.
-            match self.next(&order, after) {
+            match self.next(&order, place + 1) {
                 Some(next) => turn = next,
-                None => return answer,
+                None => return Ok(self.answer(member, failed, answer?, None)),
             }
-            failed += 1;
         }
     }
 
@@ -114,36 +121,38 @@ where
     }
 
     /// The next member that is not to be skipped.
-    fn next(&self, order: &[usize], from: usize) -> Option<Turn<'_, B>> {
-        let mut seats = order.iter().map(|member| &self.members[*member]).enumerate().skip(from);
-        seats.find_map(|(place, seat)| Some(Turn { place, seat, ticket: seat.health.admit()? }))
+    fn next(&self, order: &[usize], from: usize) -> Option<Turn> {
+        let mut members = order.iter().copied().enumerate().skip(from);
+        members.find_map(|(place, member)| {
+            Some(Turn { place, member, ticket: self.members[member].health.admit()? })
+        })
     }
 
     /// Of members that are all to be skipped, the one for the shortest time.
-    fn due_next(&self, order: &[usize]) -> Turn<'_, B> {
-        let (place, seat) = order
+    fn due_next(&self, order: &[usize]) -> Turn {
+        let (place, member) = order
             .iter()
-            .map(|member| &self.members[*member])
+            .copied()
             .enumerate()
-            .min_by_key(|(_, seat)| seat.health.retry_at())
-            .expect("a group has members");
-        Turn { place, seat, ticket: seat.health.admit_anyway() }
+            .min_by_key(|(_, member)| self.members[*member].health.retry_at())
+            .expect("there is a member in every order");
+        Turn { place, member, ticket: self.members[member].health.admit_anyway() }
     }
 
+    /// Asks one member. An answer that is wanted is here when its body has begun.
     async fn ask(
         &self,
-        turn: Turn<'_, B>,
+        turn: Turn,
         request: Request<B>,
-        failed: usize,
         head_time: Option<Duration>,
-        may_fail_over: bool,
-    ) -> Answer {
-        let Turn { seat, mut ticket, .. } = turn;
-        let name = &seat.member.name;
+        is_wanted: impl FnOnce(&Response<BoxBody>) -> bool,
+    ) -> Result<Response<Leg>, GroupError> {
+        let Turn { member, mut ticket, .. } = turn;
+        let member = &self.members[member].member;
+        let name = &member.name;
         let exchange = async {
-            let mut response = seat.member.service.clone().oneshot(request).await?;
-            let is_wanted = may_fail_over && !self.policy.statuses.contains(&response.status());
-            let first = if is_wanted { body::first(response.body_mut()).await? } else { None };
+            let mut response = member.service.clone().oneshot(request).await?;
+            let first = if is_wanted(&response) { body::first(response.body_mut()).await? } else { None };
             Ok((response, first))
         };
         let answer = match head_time {
@@ -171,11 +180,48 @@ where
             ticket.answered();
             Some(ticket)
         };
-        let mut response = response.map(|body| GroupBody::new(first, body, ticket));
-        response.extensions_mut().insert(ServedBy { name: Arc::clone(name), failed });
+        Ok(response.map(|body| Leg::new(first, body, ticket)))
+    }
+
+    /// A member's answer, as the group's.
+    fn answer(
+        &self,
+        member: usize,
+        failed: usize,
+        response: Response<Leg>,
+        takeover: Option<Takeover>,
+    ) -> Response<GroupBody> {
+        let seat = &self.members[member];
+        let mut response = response.map(|leg| GroupBody::new(leg, takeover));
+        response.extensions_mut().insert(ServedBy { name: Arc::clone(&seat.member.name), failed });
         if let Some(field) = &seat.proxy_status {
             response.headers_mut().append(PROXY_STATUS, field.clone());
         }
-        Ok(response)
+        response
+    }
+}
+
+impl<B> Successors for Shared<B>
+where
+    B: Body + Default + Send + 'static,
+{
+    fn go_on(self: Arc<Self>, rest: &mut Rest, is_in_need: bool) -> Option<Asking> {
+        let order = rest.order();
+        let due_next = || (is_in_need && !order.is_empty()).then(|| self.due_next(&order));
+        let turn = self.next(&order, 0).or_else(due_next)?;
+        let (head, promise, wanted) = rest.ask(turn.member);
+        Some(Box::pin(async move {
+            let mut bytes = None;
+            let is_wanted = |answer: &Response<BoxBody>| {
+                let length = answer.body().size_hint().exact();
+                bytes = promise.kept_by(&wanted, answer.status(), answer.headers(), length);
+                bytes.is_some()
+            };
+            let request = Request::from_parts(head, B::default());
+            let answer = self.ask(turn, request, self.policy.head_time, is_wanted).await.ok()?;
+            let mut leg = answer.into_body();
+            leg.wanted(&wanted, &bytes?);
+            Some(leg)
+        }))
     }
 }
