@@ -77,7 +77,31 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<R, S::Error>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Service::call(&mut &*self, request)
+    }
+}
+
+/// For a server that shares it: a clone a request would count up and down what all requests share.
+impl<S, B, R> Service<Request<B>> for &Cache<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    R: http_body::Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -110,7 +134,7 @@ where
 
 impl<S> Cache<S> {
     /// GET and HEAD.
-    fn read<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
+    fn read<B, R>(&self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
     where
         S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
@@ -195,7 +219,7 @@ impl<S> Cache<S> {
     }
 
     /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
-    fn pass<B, R>(&mut self, request: Request<B>, outcome: Outcome) -> ResponseFuture<R, S::Error>
+    fn pass<B, R>(&self, request: Request<B>, outcome: Outcome) -> ResponseFuture<R, S::Error>
     where
         S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,

@@ -20,7 +20,7 @@ use crate::semantics::{labels, writes};
 use crate::upload::RequestBody;
 
 impl<S> Cache<S> {
-    pub(super) fn write<B, R>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
+    pub(super) fn write<B, R>(&self, request: Request<B>, facts: Facts) -> ResponseFuture<R, S::Error>
     where
         S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
