@@ -20,6 +20,7 @@ mod log;
 mod media;
 mod page;
 mod patience;
+mod quiet;
 mod relocate;
 mod run;
 mod serve;

@@ -30,6 +30,7 @@ use tracing::level_filters::LevelFilter;
 use crate::answer::Answer;
 use crate::config::{HEAD_FIELDS, Limits};
 use crate::patience::Patience;
+use crate::quiet::Quiet;
 
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
@@ -232,6 +233,12 @@ pub(crate) async fn connection<IO, S, B>(
     }
 }
 
+/// How a connection ends that does not end by itself.
+enum End {
+    Now,
+    Gracefully,
+}
+
 /// Sees a connection through to its end. `shut_down` tells it that no more requests shall come.
 async fn drive<C, E>(
     connection: C,
@@ -244,24 +251,29 @@ async fn drive<C, E>(
     E: std::fmt::Display,
 {
     let mut connection = pin!(connection);
-    // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
-    let mut first_head = pin!(sleep(limits.head_time));
-    let mut waits_for_head = true;
+    let end = async {
+        // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
+        if timeout(limits.head_time, closing.changed()).await.is_err() {
+            if !asked.load(Ordering::Relaxed) {
+                return End::Now;
+            }
+            let _ = closing.changed().await;
+        }
+        End::Gracefully
+    };
+    let mut end = pin!(Quiet::new(end));
     let mut is_closing = false;
     loop {
         tokio::select! {
             // In this order no connection is too busy to hear of the end, and no dice are thrown at each turn.
             biased;
-            _ = closing.changed(), if !is_closing => {
-                is_closing = true;
-                shut_down(connection.as_mut());
-            }
-            () = &mut first_head, if waits_for_head => {
-                if !asked.load(Ordering::Relaxed) {
-                    return;
+            end = &mut end, if !is_closing => match end {
+                End::Now => return,
+                End::Gracefully => {
+                    is_closing = true;
+                    shut_down(connection.as_mut());
                 }
-                waits_for_head = false;
-            }
+            },
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!("connection ended: {error}");
