@@ -294,8 +294,9 @@ fn unsatisfiable(headers: &mut HeaderMap, length: u64) {
 
 fn single_range(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
     range::drop_content_digests(headers);
-    headers.insert(CONTENT_RANGE, range::content_range(range, length));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    let (range, length) = range::part_fields(range, length);
+    headers.insert(CONTENT_RANGE, range);
+    headers.insert(CONTENT_LENGTH, length);
 }
 
 fn partial<R>(
