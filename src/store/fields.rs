@@ -26,7 +26,9 @@ const OTHER: u8 = 0x7f;
 /// The value is not to be shown in logs, or kept in tables of compression.
 const SENSITIVE: u8 = 0x80;
 /// A map's entry and its index.
-const ENTRY: usize = 112;
+const ENTRY: usize = 120;
+/// What a name that is not well known takes in a map beside its text.
+const NAME: usize = 32;
 /// The text of an answer's fields, in the one allocation that all of them share.
 type Text = SmallVec<[u8; 512]>;
 
@@ -127,7 +129,11 @@ impl Fields {
 
     /// About as many bytes as an answer's map of them takes.
     pub(super) fn unpacked(&self) -> usize {
-        (self.lines().names + 2) * ENTRY + self.0.len().max(size_of::<Text>())
+        let each = self.lines().map(|line| match line.name {
+            Name::Known(_) => ENTRY,
+            Name::Other(name) => ENTRY + NAME + name.len(),
+        });
+        2 * ENTRY + each.sum::<usize>() + self.0.len().max(size_of::<Text>())
     }
 
     fn lines(&self) -> Lines<'_> {
