@@ -22,16 +22,20 @@ fn film(of: u64) -> Vec<u8> {
     (0..LENGTH as u64).map(|at| (at.wrapping_mul(of) >> 56) as u8).collect()
 }
 
-/// The primary is never skipped.
-fn edge(primary: &Origin, secondary: &Origin) -> Edge {
-    let sliced =
-        format!("[[behavior]]\npath = \"/sliced/*\"\norigin = \"pair\"\nslice = \"{}KiB\"", SLICE >> 10);
-    Edge::before(
-        &primary.address.to_string(),
-        secondary.address,
-        "failures = 0\nbody-time = \"200ms\"",
-        &sliced,
-    )
+/// The primary is never skipped, and a silent one not given up in this time.
+fn edge(primary: &Origin, secondary: &Origin, between_bytes: &str) -> Edge {
+    let group = format!(
+        r#"
+        failures = 0
+        body-time = "300ms"
+        [[behavior]]
+        path = "/sliced/*"
+        origin = "pair"
+        slice = "{}KiB"
+        "#,
+        SLICE >> 10
+    );
+    Edge::before(&primary.address.to_string(), secondary.address, between_bytes, &group)
 }
 
 /// What is stored of it. Who collapsed with the fetch that ends meanwhile was no hit.
@@ -59,7 +63,7 @@ fn assert_film(answer: &Answer, status: u16, bytes: &[u8], what: &str) {
 fn a_body_that_has_begun_goes_on_from_the_secondary_and_is_stored_whole() {
     let _alone = alone();
     let (mut primary, secondary) = (Origin::with(&FILM, Some(TAG)), Origin::with(&FILM, Some(TAG)));
-    let edge = edge(&primary, &secondary);
+    let edge = edge(&primary, &secondary, "1h");
     let well = median((0..TIMES).map(|_| edge.miss().took).collect());
     assert_eq!((primary.asked(), secondary.asked()), (TIMES, 0));
     let [soon, within, late] = STOPS;
@@ -110,7 +114,7 @@ fn a_body_that_has_begun_goes_on_from_the_secondary_and_is_stored_whole() {
 fn so_does_a_part_of_one() {
     let _alone = alone();
     let (primary, secondary) = (Origin::with(&FILM, Some(TAG)), Origin::with(&FILM, Some(TAG)));
-    let edge = edge(&primary, &secondary);
+    let edge = edge(&primary, &secondary, "1h");
     let (first, stop) = (1_000_001, STOPS[1]);
     let part = &FILM[first..7_000_000];
     let lines = format!("Range: bytes={first}-6999999\r\n");
@@ -144,7 +148,7 @@ fn what_cannot_be_told_to_be_the_same_is_an_error_and_not_stored() {
         ("none", None, None),
     ] {
         let (primary, secondary) = (Origin::with(&FILM, tag), Origin::with(&OTHER, theirs));
-        let edge = edge(&primary, &secondary);
+        let edge = edge(&primary, &secondary, "500ms");
         for fault in [Fault::CloseInBody(stop), Fault::HangInBody(stop)] {
             primary.set(fault);
             let page = edge.new_page();

@@ -20,8 +20,8 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// With these settings of the group, and these behaviors before the one for everything.
-    pub(crate) fn before(primary: &str, secondary: SocketAddr, group: &str, behaviors: &str) -> Self {
+    /// With this time between bytes, these settings of the group, and after them behaviors before the one for everything.
+    pub(crate) fn before(primary: &str, secondary: SocketAddr, between_bytes: &str, group: &str) -> Self {
         let file = TemporaryFile::new(&format!(
             r#"
             [[listener]]
@@ -31,7 +31,7 @@ impl Edge {
             url = "http://{primary}"
             connect-time = "500ms"
             first-byte-time = "5s"
-            between-bytes-time = "500ms"
+            between-bytes-time = "{between_bytes}"
             [origin.secondary]
             kind = "upstream"
             url = "http://{secondary}"
@@ -39,7 +39,6 @@ impl Edge {
             members = ["primary", "secondary"]
             head-time = "300ms"
             {group}
-            {behaviors}
             [[behavior]]
             path = "*"
             origin = "pair"

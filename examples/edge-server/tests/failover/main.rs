@@ -38,7 +38,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn edge(primary: &str, secondary: SocketAddr, skipped: Duration) -> Edge {
     let skipped = skipped.as_millis();
     let group = format!("failures = {FAILURES}\nback-off = \"{skipped}ms\"\nlongest-back-off = \"1h\"");
-    Edge::before(primary, secondary, &group, "")
+    Edge::before(primary, secondary, "500ms", &group)
 }
 
 /// What misses cost while the primary fails: the first, and once it is skipped. Every one gets the secondary's page.
