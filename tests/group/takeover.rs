@@ -170,6 +170,25 @@ async fn a_successor_without_a_head_or_a_body_costs_the_head_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_successors_status_counts_as_it_does_in_the_first_place() {
+    for (mend, failed) in [
+        ((|answer| *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE) as fn(&mut Answer), 1),
+        (|answer| *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR, 1),
+        // Not one of the policy's.
+        (|answer| *answer.status_mut() = StatusCode::NOT_IMPLEMENTED, 0),
+        (|answer| *answer.status_mut() = StatusCode::NOT_FOUND, 0),
+    ] {
+        let eu = Keeper::stopping(&[(50, End::Error)]);
+        let us = Keeper { mend: Some(mend), ..Keeper::well() };
+        let ap = Keeper::well();
+        let group = group(&[&eu, &us, &ap]);
+        assert_eq!(read(begun(&group, get(&[])).await).await, whole());
+        assert_eq!((us.asked(), ap.asked()), (1, 1));
+        assert_eq!(group.status()[1].failed, failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_primary_whose_bodies_break_off_is_skipped() {
     let eu = Keeper::stopping(&[(50, End::Error); 3]);
     let us = Keeper::well();
