@@ -40,7 +40,7 @@ pub(crate) fn wanted(head: &Head, length: u64, view: View<'_>) -> SmallVec<[Rang
     let whole = || smallvec![0..length];
     if *view.method == Method::HEAD
         || view.facts.conditional
-            && preconditions::evaluate(view.headers, head.status, &head.headers, head.received_wall)
+            && preconditions::evaluate(view.headers, head.status, &head.validators(), head.received_wall)
                 == Verdict::NotModified
     {
         return SmallVec::new();
@@ -48,7 +48,7 @@ pub(crate) fn wanted(head: &Head, length: u64, view: View<'_>) -> SmallVec<[Rang
     if !view.facts.range || head.status != StatusCode::OK {
         return whole();
     }
-    match range::select(view.headers, &head.headers, length, view.policy.limits.ranges) {
+    match range::select(view.headers, &head.validators(), length, view.policy.limits.ranges) {
         Selection::Whole => whole(),
         Selection::Unsatisfiable => SmallVec::new(),
         Selection::Parts(parts) => parts,
@@ -132,10 +132,7 @@ fn fields(
     now: Duration,
 ) -> HeaderMap {
     let age = head.age(now).as_secs();
-    let signature = head
-        .last_signature
-        .get(age, outcome, || Signature::spell(&edge.name, head.upstream_status.as_ref(), outcome, age));
-    let mut headers = head.signed(signature);
+    let mut headers = edge.store.signed(head, &Signature { name: &edge.name, outcome, age });
     if age == 0 && !outcome.is_hit() && !outcome.collapsed {
         // First-hand: no cache held it (RFC 9111 §5.1).
         headers.remove(AGE);
@@ -294,8 +291,9 @@ fn unsatisfiable(headers: &mut HeaderMap, length: u64) {
 
 fn single_range(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
     range::drop_content_digests(headers);
-    headers.insert(CONTENT_RANGE, range::content_range(range, length));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    let (range, length) = range::part_fields(range, length);
+    headers.insert(CONTENT_RANGE, range);
+    headers.insert(CONTENT_LENGTH, length);
 }
 
 fn partial<R>(
@@ -330,6 +328,6 @@ fn partial<R>(
 /// The value of `Cache-Status` in an answer that is not shared.
 fn status(edge: &EdgeInner, outcome: &Outcome) -> HeaderValue {
     let mut value = SmallVec::<[u8; 128]>::new();
-    signature::spell_status(&edge.name, None, outcome, |bytes| value.extend_from_slice(bytes));
+    signature::spell_status(&edge.name, b"", outcome, |bytes| value.extend_from_slice(bytes));
     HeaderValue::from_bytes(&value).expect("a name checked when the edge was built, and tokens")
 }

@@ -136,6 +136,13 @@ impl<R> Body<R> {
     }
 }
 
+/// A body of a server's own, such as that of a page about an error: its answers then have one type.
+impl<R> From<Bytes> for Body<R> {
+    fn from(bytes: Bytes) -> Self {
+        Self::full(bytes)
+    }
+}
+
 impl<R> http_body::Body for Body<R>
 where
     R: http_body::Body,

@@ -58,6 +58,8 @@ impl EdgeBuilder {
 
     /// Bytes the store may hold, heads and keys included. 512 MiB by default.
     ///
+    /// A thirty-second of it, at most 64 MiB, is set aside for the fields of what is asked for most, ready to be sent.
+    ///
     /// Fills in flight may hold another quarter of it. Past that, each fill may still hold 256 KiB and one frame of the
     /// origin's; [`max_fills`](Self::max_fills) bounds how many there are.
     pub fn capacity(mut self, bytes: u64) -> Self {

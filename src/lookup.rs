@@ -148,7 +148,7 @@ fn covers(query: Query<'_>, stored: &Stored) -> bool {
     }
     let here = stored.range();
     let max_ranges = query.policy.limits.ranges;
-    match range::select(query.headers, &stored.head.headers, stored.total(), max_ranges) {
+    match range::select(query.headers, &stored.head.validators(), stored.total(), max_ranges) {
         Selection::Parts(parts) => parts.iter().all(|part| here.start <= part.start && part.end <= here.end),
         Selection::Unsatisfiable => true,
         Selection::Whole => false,

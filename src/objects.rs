@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use http::header::{AGE, CACHE_STATUS};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::edge::{Edge, EdgeInner};
@@ -149,9 +148,6 @@ impl EdgeInner {
 
 fn describe(key: &[u8], stored: &Stored, slices: Option<(u64, u64)>, now: Duration) -> StoredObject {
     let head = &stored.head;
-    let mut headers = head.headers.clone();
-    headers.remove(AGE);
-    headers.remove(CACHE_STATUS);
     let (mut key_fields, mut key_parts) = (Vec::new(), Vec::new());
     for (name, value) in more_parts(key) {
         match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
@@ -165,7 +161,7 @@ fn describe(key: &[u8], stored: &Stored, slices: Option<(u64, u64)>, now: Durati
     let (tags, groups) = head.labels.iter().partition::<Vec<_>, _>(|label| label::is_tag(label));
     StoredObject {
         status: head.status,
-        headers,
+        headers: head.fields.unpack(),
         vary: head.vary.fields().map(selecting).collect(),
         key_fields,
         key_parts,

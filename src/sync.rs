@@ -31,11 +31,15 @@ impl<T> Mutex<T> {
 
     /// Locks unless somebody else does.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        at_once(self.0.try_lock())
+    }
+}
+
+fn at_once<G>(tried: Result<G, TryLockError<G>>) -> Option<G> {
+    match tried {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -54,6 +58,16 @@ impl<T> RwLock<T> {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks for reading unless somebody writes.
+    pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        at_once(self.0.try_read())
+    }
+
+    /// Locks for writing unless somebody else has it locked.
+    pub(crate) fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        at_once(self.0.try_write())
     }
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every check there is, in the order that fails fastest: `tests/all.sh`.
 #
-# Needs Rust (with rustfmt and clippy). On Debian it installs whatever else is missing, as root or by sudo.
+# Needs Rust (with rustfmt and clippy), and root for the network namespaces that edges are cut off in. On Debian it
+# installs whatever else is missing.
 # Adding a check is adding a line at the end: step "what is checked" command arguments…
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -60,11 +61,14 @@ cc gcc
 chromium chromium
 curl curl
 ffmpeg ffmpeg
+ip iproute2
 nginx nginx
 node nodejs
 npm npm
+nsenter util-linux
 python3 python3
 redis-server redis-server
+unshare util-linux
 valgrind valgrind
 NEEDED
     # On Debian, Python comes without the installer that its virtual environments need.

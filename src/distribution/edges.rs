@@ -191,7 +191,7 @@ impl Distribution {
             self.0.set(seats);
             seat
         };
-        seat.follower.retire().await?;
+        seat.follower.leave().await?;
         Ok(true)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AGE, CACHE_STATUS, VARY};
+use http::header::VARY;
 use http::{HeaderMap, StatusCode};
 
 use super::recorder::{Decision, Recorder};
@@ -16,7 +16,7 @@ impl Recorder {
     /// What a 304 makes fresh (RFC 9111 §4.3.4).
     pub(super) fn not_modified(&self, fields: &HeaderMap, sent: &HeaderMap, asked: Duration) -> Decision {
         let Some(base) = &self.base else { return Decision::Unknown };
-        let verdict = validation::freshens(&base.head.headers, fields);
+        let verdict = validation::freshens(&base.head.validators(), fields);
         if verdict == Freshens::No {
             // The origin speaks of another response than the one it was asked about. If that is this request's own, it is
             // good for those who asked now, but nothing is known of its future.
@@ -54,10 +54,7 @@ impl Recorder {
         sent: &HeaderMap,
         asked: Duration,
     ) -> Result<(Head, HeaderMap), NotStored> {
-        let mut before = base.head.headers.clone();
-        before.remove(AGE);
-        before.remove(CACHE_STATUS);
-        let merged = validation::freshen(&before, fields);
+        let merged = validation::freshen(&base.head.fields.unpack(), fields);
         let max_length = if base.is_sliced() { u64::MAX } else { self.max_length() };
         let (mut head, own) =
             self.head_of(base.head.status, merged, sent, Some(base.total()), asked, max_length)?;
@@ -77,14 +74,14 @@ impl Recorder {
             if Arc::ptr_eq(other, base)
                 || !other.is_whole()
                 || !self.edge.log.is_current(other.subject(self.key.as_bytes()))
-                || validation::freshens(&other.head.headers, fields) != Freshens::Strong
+                || validation::freshens(&other.head.validators(), fields) != Freshens::Strong
             {
                 continue;
             }
             // Which requests the other response is for is known from its own request only, and only as long as the
             // origin chooses by the same fields.
             if let Ok((head, _)) = self.freshened(other, fields, sent, asked)
-                && head.headers.get_all(VARY).iter().eq(other.head.headers.get_all(VARY))
+                && head.fields.get_all(&VARY).eq(other.head.fields.get_all(&VARY))
             {
                 let head = Head { vary: other.head.vary.clone(), ..head };
                 let stored = other.under(Arc::new(head), self.stamp.as_of());
@@ -105,7 +102,7 @@ impl Recorder {
         if response.status != StatusCode::OK || base.head.status != StatusCode::OK {
             return;
         }
-        let freshened = match validation::describes(&base.head.headers, &response.headers) {
+        let freshened = match validation::describes(&base.head.fields.unpack(), &response.headers) {
             true => self.freshened(&base, &response.headers, sent, asked),
             false => Err(NotStored::Status),
         };

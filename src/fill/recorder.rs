@@ -31,8 +31,7 @@ use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
 use crate::semantics::validation;
 use crate::semantics::vary::Vary;
-use crate::signature::LastSignature;
-use crate::store::{Blocks, Head, Stored, Uncacheable};
+use crate::store::{Blocks, Fields, Head, Heat, Stored, Uncacheable};
 
 /// What a head means.
 pub(super) enum Decision {
@@ -183,9 +182,8 @@ impl Recorder {
         }
         fields.remove(CONTENT_RANGE);
         range::drop_content_digests(&mut fields);
-        let (mut head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
-        Ok((head, own, Part { range, total }))
+        let (head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
+        Ok((head.with_length(total), own, Part { range, total }))
     }
 
     /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
@@ -238,11 +236,9 @@ impl Recorder {
         }
         // RFC 9110 §6.6.1: a recipient that stores a response without `Date` notes when it came.
         fields.entry(DATE).or_insert_with(|| http_date(received.at));
-        let upstream_status = Head::reserve(&mut fields);
         let head = Head {
             status,
-            headers: fields,
-            upstream_status,
+            fields: Fields::pack(&fields),
             vary,
             labels,
             terms,
@@ -254,7 +250,7 @@ impl Recorder {
                 Reuse::Validate(_) | Reuse::Unsatisfiable
             ),
             order: self.lead.fill.order,
-            last_signature: LastSignature::default(),
+            heat: Heat::default(),
         };
         Ok((head, own))
     }
@@ -341,7 +337,7 @@ impl Recorder {
     pub(super) fn promised(&self, head: &Head) -> Option<u64> {
         match &self.part {
             Some(part) => Some(part.range.end - part.range.start),
-            None => content_length(&head.headers),
+            None => head.content_length(),
         }
     }
 
@@ -352,7 +348,7 @@ impl Recorder {
             self.lead.leave_registry();
         }
         let first = self.part.as_ref().map_or(0, |part| part.range.start);
-        self.lead.fill.flow(Arc::clone(&head), content_length(&head.headers), first);
+        self.lead.fill.flow(Arc::clone(&head), head.content_length(), first);
         head
     }
 
@@ -433,12 +429,9 @@ impl Recorder {
 
     /// Stores a body that came whole. Says whether it is stored.
     pub(super) fn store(&mut self, head: Arc<Head>, blocks: Blocks) -> bool {
-        let head = if content_length(&head.headers).is_some() {
-            head
-        } else {
-            let mut headers = head.headers.clone();
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(blocks.len()));
-            Arc::new(head.with_headers(headers))
+        let head = match head.content_length() {
+            Some(_) => head,
+            None => Arc::new(head.with_length(blocks.len())),
         };
         let stored = match &self.part {
             None => Stored::new(head, blocks, self.stamp.as_of()),
@@ -462,7 +455,7 @@ impl Recorder {
             other.head.vary == part.head.vary
                 && !other.is_sliced()
                 && self.edge.log.is_current(other.subject(self.key.as_bytes()))
-                && validation::same_strong_tag(&other.head.headers, &part.head.headers)
+                && validation::same_strong_tag(&other.head.validators(), &part.head.validators())
         });
         match other.and_then(|other| part.joined_with(other)) {
             Some((blocks, first)) if blocks.len() <= self.max_length() => {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use tower::{BoxError, Service};
@@ -49,7 +49,8 @@ impl Recorder {
                     return None;
                 }
                 let head = self.head_of(status, fields.clone(), sent, length, asked, u64::MAX);
-                let (head, own) = head.ok().filter(|(head, _)| slices::can_be_told_apart(&head.headers))?;
+                let (head, own) =
+                    head.ok().filter(|(head, _)| slices::can_be_told_apart(&head.fields.unpack()))?;
                 Some(Decision::Slices(head, own, Part { range: 0..total, total }))
             }
             (None, _) => None,
@@ -80,16 +81,15 @@ impl Recorder {
         fields.remove(CONTENT_RANGE);
         range::drop_content_digests(&mut fields);
         fields.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
-        let (mut head, own) = self.head_of(StatusCode::OK, fields, sent, Some(size), asked, u64::MAX)?;
+        let (head, own) = self.head_of(StatusCode::OK, fields, sent, Some(size), asked, u64::MAX)?;
         if is_small {
             // RFC 9111 §3.4: a part with all the bytes is the whole.
             return Ok(Decision::Share(head, own));
         }
-        if !slices::can_be_told_apart(&head.headers) {
+        if !slices::can_be_told_apart(&head.fields.unpack()) {
             return Err(NotStored::Partial);
         }
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(total));
-        Ok(Decision::Slices(head, own, Part { range, total }))
+        Ok(Decision::Slices(head.with_length(total), own, Part { range, total }))
     }
 
     /// Stores the head of an object in slices, and has everyone who waited read those that come.
@@ -133,25 +133,25 @@ impl<S, B> SliceExchange<S, B> {
         recorder.take_hints(response.extensions_mut());
         let (status, fields) = (response.status(), response.headers());
         let slice = stored.slice(index);
-        let (why, is_over) = match slices::judge(&stored.head.headers, stored.total(), &slice, status, fields)
-        {
-            Answer::Slice => {
-                let size = response.body().size_hint().exact().or(Some(slice.end - slice.start));
-                let mut fields = fields.clone();
-                fields.remove(CONTENT_RANGE);
-                match recorder.head_of(StatusCode::OK, fields, &sent, size, asked, u64::MAX) {
-                    Ok(_) => {
-                        let Recorder { lead, edge, key, .. } = recorder;
-                        let body = response.into_body();
-                        return Cut::one(&edge, &key, &stored, index, lead).run(body).await;
+        let (why, is_over) =
+            match slices::judge(&stored.head.fields.unpack(), stored.total(), &slice, status, fields) {
+                Answer::Slice => {
+                    let size = response.body().size_hint().exact().or(Some(slice.end - slice.start));
+                    let mut fields = fields.clone();
+                    fields.remove(CONTENT_RANGE);
+                    match recorder.head_of(StatusCode::OK, fields, &sent, size, asked, u64::MAX) {
+                        Ok(_) => {
+                            let Recorder { lead, edge, key, .. } = recorder;
+                            let body = response.into_body();
+                            return Cut::one(&edge, &key, &stored, index, lead).run(body).await;
+                        }
+                        // What one viewer with credentials was told is no news of what others have.
+                        Err(why) => (Unshared::Private, why != NotStored::Authorization),
                     }
-                    // What one viewer with credentials was told is no news of what others have.
-                    Err(why) => (Unshared::Private, why != NotStored::Authorization),
                 }
-            }
-            Answer::Changed => (Unshared::Changed, true),
-            Answer::Refused => (Unshared::Refused(status), false),
-        };
+                Answer::Changed => (Unshared::Changed, true),
+                Answer::Refused => (Unshared::Refused(status), false),
+            };
         if is_over {
             recorder.end_generation(&stored);
         }

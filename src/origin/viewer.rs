@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub struct Viewer {
     address: SocketAddr,
     https: bool,
-    #[expect(dead_code, reason = "held for its drop")]
+    /// Held for its drop.
     kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -54,6 +54,11 @@ impl Viewer {
     #[must_use]
     pub fn keep(self, value: Arc<dyn Any + Send + Sync>) -> Self {
         Self { kept: Some(value), ..self }
+    }
+
+    /// Keeps nothing any more.
+    pub(crate) fn let_go(&mut self) {
+        self.kept = None;
     }
 
     /// The other end of the viewer's connection.

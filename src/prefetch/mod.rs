@@ -51,12 +51,13 @@ pub trait Prefetch: fmt::Debug + Send + Sync {
 pub struct Served<'a> {
     uri: &'a Uri,
     stored: &'a Stored,
+    headers: HeaderMap,
     at: SystemTime,
 }
 
 impl<'a> Served<'a> {
     pub(crate) fn new(uri: &'a Uri, stored: &'a Stored, at: SystemTime) -> Self {
-        Self { uri, stored, at }
+        Self { uri, stored, headers: stored.head.fields.unpack(), at }
     }
 
     /// Its URI, absolute, as it is keyed.
@@ -66,7 +67,7 @@ impl<'a> Served<'a> {
 
     /// The fields of the response.
     pub fn headers(&self) -> &HeaderMap {
-        &self.stored.head.headers
+        &self.headers
     }
 
     /// The length of the body.

@@ -16,6 +16,7 @@
 //! | what do the viewer's own conditions come to? | [`preconditions`] |
 //! | which bytes did the viewer ask for? | [`range`] |
 //! | which slices does that take, and which belong together? | [`slices`] |
+//! | which answer goes on with a body that broke off? | [`rest`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | is what a PUT sent what a GET would get? | [`saved`] |
 //! | which fields travel? | [`headers`] |
@@ -32,6 +33,7 @@ mod members;
 pub mod normal;
 pub mod preconditions;
 pub mod range;
+pub mod rest;
 pub mod reuse;
 pub mod saved;
 pub mod slices;

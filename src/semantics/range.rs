@@ -140,8 +140,22 @@ fn parse_position(digits: &[u8]) -> Option<u64> {
 
 /// `Content-Range: bytes first-last/length`.
 pub fn content_range(range: &Range<u64>, length: u64) -> HeaderValue {
-    // By `format!` it takes thrice as long, and every part has one.
-    let mut value = SmallVec::<[u8; 64]>::new();
+    HeaderValue::from_bytes(&spell(range, length)).expect("made here, of visible ASCII")
+}
+
+/// The values of `Content-Range` and `Content-Length` of an answer with one part, in one allocation.
+pub fn part_fields(range: &Range<u64>, length: u64) -> (HeaderValue, HeaderValue) {
+    let mut text = spell(range, length);
+    let end = text.len();
+    text.extend_from_slice(itoa::Buffer::new().format(range.end.saturating_sub(range.start)).as_bytes());
+    let text = Bytes::from_owner(text);
+    let value = |bytes| HeaderValue::from_maybe_shared(bytes).expect("made here, of visible ASCII");
+    (value(text.slice(..end)), value(text.slice(end..)))
+}
+
+/// By `format!` it takes thrice as long, and every part has one.
+fn spell(range: &Range<u64>, length: u64) -> SmallVec<[u8; 64]> {
+    let mut value = SmallVec::new();
     let mut digits = itoa::Buffer::new();
     value.extend_from_slice(b"bytes ");
     value.extend_from_slice(digits.format(range.start).as_bytes());
@@ -149,7 +163,7 @@ pub fn content_range(range: &Range<u64>, length: u64) -> HeaderValue {
     value.extend_from_slice(digits.format(range.end.saturating_sub(1)).as_bytes());
     value.push(b'/');
     value.extend_from_slice(digits.format(length).as_bytes());
-    HeaderValue::from_bytes(&value).expect("made here, of visible ASCII")
+    value
 }
 
 /// `Content-Range: bytes */length`, for a 416.
@@ -457,6 +471,9 @@ mod tests {
         assert_eq!(content_range(&(0..500), 1234), "bytes 0-499/1234");
         assert_eq!(content_range(&(1233..1234), 1234), "bytes 1233-1233/1234");
         assert_eq!(unsatisfied_range(47022), "bytes */47022");
+        let (range, length) = part_fields(&(u64::MAX - 9..u64::MAX), u64::MAX);
+        assert_eq!(range, "bytes 18446744073709551606-18446744073709551614/18446744073709551615");
+        assert_eq!(length, "9");
     }
 
     #[test]

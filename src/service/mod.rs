@@ -78,7 +78,31 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<R, S::Error>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Service::call(&mut &*self, request)
+    }
+}
+
+/// For a server that shares it: a clone a request would count up and down what all requests share.
+impl<S, B, R> Service<Request<B>> for &Cache<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    R: http_body::Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -111,7 +135,7 @@ where
 
 impl<S> Cache<S> {
     /// GET and HEAD.
-    fn read<B>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
+    fn read<B>(&self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
     where
         S: Origin<B>,
         B: http_body::Body + Send + 'static,
@@ -191,7 +215,7 @@ impl<S> Cache<S> {
     }
 
     /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
-    fn pass<B>(&mut self, request: Request<B>, outcome: Outcome) -> ResponseFuture<S::Body, S::Error>
+    fn pass<B>(&self, request: Request<B>, outcome: Outcome) -> ResponseFuture<S::Body, S::Error>
     where
         S: Origin<B>,
         B: Send + 'static,

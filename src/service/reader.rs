@@ -93,16 +93,17 @@ impl Reader {
     /// itself, the newest response to another request of the key may turn out to be for this one too (RFC 9111 §4.3.1).
     pub(super) fn make_conditional(&self, request: &mut HeaderMap) -> Option<Arc<Stored>> {
         if let Some(stored) = &self.stored {
-            return validation::make_conditional(&stored.head.headers, request).then(|| Arc::clone(stored));
+            return validation::make_conditional(&stored.head.validators(), request)
+                .then(|| Arc::clone(stored));
         }
         let nameable = |other: &&Arc<Stored>| {
-            let fields = &other.head.headers;
+            let fields = &other.head.validators();
             // nginx and others answer 304 whatever the coding, for one entity tag: a viewer who takes a compressed answer
             // would get the plain one.
             other.is_whole() && validation::has_strong_tag(fields) && !other.head.vary.names(&ACCEPT_ENCODING)
         };
         let other = self.others.iter().find(nameable)?;
-        validation::make_conditional(&other.head.headers, request);
+        validation::make_conditional(&other.head.validators(), request);
         // A date does not tell which of several responses it is about.
         request.remove(IF_MODIFIED_SINCE);
         Some(Arc::clone(other))

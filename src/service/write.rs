@@ -21,7 +21,7 @@ use crate::semantics::{labels, writes};
 use crate::upload::RequestBody;
 
 impl<S> Cache<S> {
-    pub(super) fn write<B>(&mut self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
+    pub(super) fn write<B>(&self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
     where
         S: Origin<B>,
         B: http_body::Body + Send + 'static,

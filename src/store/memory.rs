@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
+use super::maps::Maps;
 use super::slot::Slot;
-use super::stored::Stored;
+use super::stored::{Head, Stored};
 use crate::invalidation::Log;
 use crate::key::{CacheKey, KeyBuf};
+use crate::signature::Signature;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
@@ -31,6 +34,7 @@ pub(crate) struct MemoryStore {
     hasher: foldhash::quality::RandomState,
     /// The heaviest slot the store admits.
     max_slot: u64,
+    maps: Maps,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ impl Weighter<CacheKey, Slot> for ByWeight {
 impl MemoryStore {
     /// A store of `capacity` bytes that can hold an object of `max_object` bytes.
     pub(crate) fn new(capacity: u64, max_object: u64) -> Self {
+        let maps = Maps::new(capacity);
+        let capacity = capacity - Maps::share(capacity);
         // quick_cache divides its capacity among shards and refuses what does not fit into one, so the largest object
         // bounds how many shards there may be.
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
@@ -62,7 +68,12 @@ impl MemoryStore {
         let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
         let max_slot = slots.shard_capacity() / 100 * ADMITTED;
         let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
-        Self { slots, writers, hasher, max_slot }
+        Self { slots, writers, hasher, max_slot, maps }
+    }
+
+    /// The fields of an answer with this head.
+    pub(crate) fn signed(&self, head: &Head, signature: &Signature<'_>) -> HeaderMap {
+        self.maps.signed(&head.fields, &head.heat, signature)
     }
 
     pub(crate) fn get(&self, key: &KeyBuf) -> Option<Slot> {

@@ -1,10 +1,15 @@
 //! What the edge remembers: responses by key, weighed in the bytes they really hold.
 
+mod fields;
+mod maps;
 mod memo;
 mod memory;
+mod names;
 mod slot;
 mod stored;
 
+pub(crate) use self::fields::Fields;
+pub(crate) use self::maps::Heat;
 pub(crate) use self::memo::{Memos, Uncacheable};
 pub(crate) use self::memory::MemoryStore;
 pub(crate) use self::slot::Selected;
@@ -19,10 +24,9 @@ pub(crate) mod test_support {
     use http::{HeaderMap, StatusCode};
     use smallvec::smallvec;
 
-    use super::{Blocks, Head, Stored};
+    use super::{Blocks, Fields, Head, Heat, Stored};
     use crate::key::KeyBuf;
     use crate::semantics::freshness::{Source, Terms};
-    use crate::signature::LastSignature;
 
     pub(crate) fn key(uri: &str) -> KeyBuf {
         KeyBuf::of_uri(&uri.parse().unwrap(), &HeaderMap::new(), false).unwrap()
@@ -31,8 +35,7 @@ pub(crate) mod test_support {
     pub(crate) fn stored(order: u64, length: usize) -> Arc<Stored> {
         let head = Head {
             status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            upstream_status: None,
+            fields: Fields::pack(&HeaderMap::new()),
             vary: Default::default(),
             labels: Box::default(),
             terms: Terms {
@@ -49,7 +52,7 @@ pub(crate) mod test_support {
             received_wall: SystemTime::UNIX_EPOCH,
             joinable: true,
             order,
-            last_signature: LastSignature::default(),
+            heat: Heat::default(),
         };
         Arc::new(Stored::new(Arc::new(head), Blocks::new(smallvec![Bytes::from(vec![0; length])]), 0))
     }

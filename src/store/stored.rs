@@ -5,27 +5,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AGE, CACHE_STATUS, HeaderMap};
+use http::header::{CONTENT_LENGTH, DATE, ETAG, HeaderMap, LAST_MODIFIED};
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
+use super::fields::Fields;
+use super::maps::Heat;
 use crate::invalidation::{Stamp, Subject};
 use crate::semantics::freshness::Terms;
 use crate::semantics::reuse::Failure;
 use crate::semantics::slices;
 use crate::semantics::vary::Vary;
-use crate::signature::{LastSignature, Signature};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The head of a response that may be shared, with everything a hit needs already worked out.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
-    /// As they are sent, `Age` and `Cache-Status` included: a hit overwrites their values and so never grows its
-    /// clone of the map.
-    pub(crate) headers: HeaderMap,
-    /// What `Cache-Status` said when the response came (RFC 9211 §2: members are appended).
-    pub(crate) upstream_status: Option<HeaderValue>,
+    pub(crate) fields: Fields,
     pub(crate) vary: Vary,
     /// The tags and groups by which it can be invalidated.
     pub(crate) labels: Box<[Box<[u8]>]>,
@@ -38,93 +35,45 @@ pub(crate) struct Head {
     pub(crate) joinable: bool,
     /// The place of its fill in the order in which fills began.
     pub(crate) order: u64,
-    /// What a hit said of itself last.
-    pub(crate) last_signature: LastSignature,
+    /// How often it is asked for.
+    pub(crate) heat: Heat,
 }
 
 impl Head {
-    /// Takes `Age` and `Cache-Status` out of the fields as received and leaves room for the edge's own, in front. The values
-    /// are copied into one block: as they came, each is a slice that keeps the connection's whole read buffer alive.
-    pub(crate) fn reserve(headers: &mut HeaderMap) -> Option<HeaderValue> {
-        let mut upstream: Vec<u8> = Vec::new();
-        for value in headers.get_all(CACHE_STATUS) {
-            if !upstream.is_empty() {
-                upstream.extend_from_slice(b", ");
-            }
-            upstream.extend_from_slice(value.as_bytes());
-        }
-        headers.remove(AGE);
-        headers.remove(CACHE_STATUS);
-        let mut fields = HeaderMap::with_capacity(headers.keys_len() + 2);
-        fields.insert(AGE, HeaderValue::from_static("0"));
-        fields.insert(CACHE_STATUS, HeaderValue::from_static(""));
-        fields.extend(std::mem::take(headers));
-        copy_values(&mut fields);
-        *headers = fields;
-        if upstream.is_empty() { None } else { HeaderValue::from_bytes(&upstream).ok() }
-    }
-
-    /// The fields with these two values. They stand in front, so it takes no search.
-    pub(crate) fn signed(&self, signature: Signature) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        let mut fields = headers.iter_mut();
-        if let (Some((age, its_age)), Some((status, its_status))) = (fields.next(), fields.next()) {
-            debug_assert!(*age == AGE && *status == CACHE_STATUS);
-            *its_age = signature.age;
-            *its_status = signature.status;
-        }
-        headers
-    }
-
     pub(crate) fn age(&self, now: Duration) -> Duration {
         self.terms.age(now.saturating_sub(self.received))
     }
 
     /// What a slice needs of it, to be invalidated like the object.
     fn slim(&self) -> Self {
-        Self { vary: Vary::default(), upstream_status: None, ..self.with_headers(HeaderMap::new()) }
+        Self { vary: Vary::default(), ..self.with_fields(Fields::pack(&HeaderMap::new())) }
     }
 
-    /// The same with other fields.
-    pub(crate) fn with_headers(&self, headers: HeaderMap) -> Self {
-        Self {
-            headers,
-            upstream_status: self.upstream_status.clone(),
-            vary: self.vary.clone(),
-            labels: self.labels.clone(),
-            last_signature: LastSignature::default(),
-            ..*self
-        }
+    /// The same with the length of the whole among the fields.
+    pub(crate) fn with_length(&self, length: u64) -> Self {
+        self.with_fields(self.fields.with(CONTENT_LENGTH, HeaderValue::from(length)))
+    }
+
+    fn with_fields(&self, fields: Fields) -> Self {
+        Self { fields, vary: self.vary.clone(), labels: self.labels.clone(), heat: Heat::default(), ..*self }
+    }
+
+    /// The length of the body, if it is among the fields.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.fields.get(&CONTENT_LENGTH)?).ok()?.parse().ok()
+    }
+
+    /// The fields by which conditions are judged.
+    pub(crate) fn validators(&self) -> HeaderMap {
+        self.fields.only(&[ETAG, LAST_MODIFIED, DATE])
     }
 
     fn weight(&self) -> usize {
-        let fields: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
         let labels: usize = self.labels.iter().map(|label| label.len() + size_of::<Box<[u8]>>()).sum();
-        let upstream = self.upstream_status.as_ref().map_or(0, HeaderValue::len);
-        size_of::<Self>() + fields + self.vary.weight() + labels + upstream + SIGNATURE + upstream
+        size_of::<Self>() + self.fields.weight() + self.vary.weight() + labels
     }
 }
 
-/// Copies the values into one block of their own, and the map to its right size.
-fn copy_values(headers: &mut HeaderMap) {
-    let mut block = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
-    headers.values().for_each(|value| block.extend_from_slice(value.as_bytes()));
-    let mut block = Bytes::from(block);
-    for value in headers.values_mut() {
-        let sensitive = value.is_sensitive();
-        let copy = block.split_to(value.len());
-        *value = HeaderValue::from_maybe_shared(copy).expect("a copy of a field value");
-        value.set_sensitive(sensitive);
-    }
-    // A clone has no spare room.
-    *headers = headers.clone();
-}
-
-/// What a field costs beside its bytes: its entry and its index in the map.
-const FIELD_OVERHEAD: usize = 120;
-/// What the last signature takes beside the upstream's part of it.
-const SIGNATURE: usize = 128;
 /// What a stored response costs beside head and body: handles, its place in the store, the allocator's share.
 const OBJECT_OVERHEAD: usize = 240;
 /// What a block costs beside its bytes: its handle and the allocator's.
@@ -418,31 +367,5 @@ mod tests {
                 assert_eq!(read, b"abcdefgh"[joined]);
             }
         }
-    }
-
-    #[test]
-    fn stored_fields_hold_nothing_of_the_read_buffer() {
-        let buffer = Bytes::from(vec![b'x'; 16 * 1024]);
-        let mut headers = HeaderMap::new();
-        for (name, range) in [("a", 0..10), ("b", 10..20)] {
-            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(range)).unwrap());
-        }
-        headers.append("a", HeaderValue::from_static("more"));
-        let before = headers.clone();
-        Head::reserve(&mut headers);
-        for name in ["a", "b"] {
-            assert!(headers.get_all(name).iter().eq(before.get_all(name)));
-        }
-        drop(before);
-        assert!(buffer.is_unique());
-    }
-
-    #[test]
-    fn upstream_cache_status_is_kept_apart() {
-        let mut headers = HeaderMap::new();
-        headers.append(CACHE_STATUS, "a; hit".parse().unwrap());
-        headers.append(CACHE_STATUS, "b; fwd=miss".parse().unwrap());
-        assert_eq!(Head::reserve(&mut headers).unwrap(), "a; hit, b; fwd=miss");
-        assert_eq!(headers.get_all(CACHE_STATUS).iter().count(), 1);
     }
 }

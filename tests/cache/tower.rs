@@ -53,6 +53,20 @@ async fn an_origin_with_room_for_one_answers_many_and_hits_do_not_queue() {
     futures_util::future::join(misses, hits).await;
 }
 
+#[tokio::test]
+async fn a_server_may_share_one_cache_and_answer_with_bodies_of_its_own() {
+    let edge = Edge::builder().build().unwrap();
+    let cache = edge.layer().layer(Origin::numbered(MINUTE));
+    let answer = async |path| match path {
+        "/" => (&cache).call(get(path)).await,
+        _ => Ok(Response::new(Body::from(Bytes::from("no such page")))),
+    };
+    for (path, text) in [("/", "answer 0"), ("/", "answer 0"), ("/nowhere", "no such page")] {
+        assert_eq!(read(answer(path).await.unwrap()).await.unwrap().text(), text);
+    }
+    assert_eq!(edge.stats().hits, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_origin_behind_a_buffer_works() {
     // Long enough for the last in the queue.

@@ -198,6 +198,7 @@ fn a_group_that_cannot_work_is_refused_by_name() {
         (&["a\n"], policy(), "member \"a\\n\""),
         (&["a"], GroupPolicy { statuses: vec![StatusCode::OK], ..policy() }, "statuses"),
         (&["a"], GroupPolicy { head_time: Some(Duration::ZERO), ..policy() }, "head_time"),
+        (&["a"], GroupPolicy { body_time: Some(Duration::ZERO), ..policy() }, "body_time"),
         (&["a"], GroupPolicy { proxy_status: Some(String::new()), ..policy() }, "proxy_status"),
         (
             &["a"],

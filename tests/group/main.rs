@@ -5,4 +5,7 @@
 mod behind;
 mod failover;
 mod health;
+mod keeper;
+mod silence;
 mod support;
+mod takeover;

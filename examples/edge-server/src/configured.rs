@@ -1,6 +1,5 @@
 //! Runs a server by its file: opens the listeners, answers by the site of the moment, reads the file again when told to.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -182,10 +181,8 @@ impl Server {
         let closing = self.closing.subscribe();
         let (limits, site, https_port) = (self.limits, self.site, self.https_port);
         let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
-        let answers = service_fn(move |request: Request<Incoming>| {
-            let (site, scheme) = (current(&site), scheme.clone());
-            async move { Ok::<_, Infallible>(site.answer(request, &scheme, https_port).await) }
-        });
+        let answers =
+            service_fn(move |request: Request<Incoming>| current(&site).answer(request, &scheme, https_port));
         // Only these two are told to close.
         drop(self.closing);
         match certificates {

@@ -20,6 +20,8 @@ use crate::token;
 
 /// Longer than a log takes that is there. An edge may start without.
 const JOIN_TIME: Duration = Duration::from_secs(5);
+/// What writes have invalidated is told first, for as long as a heartbeat; then the log has its time to answer.
+const LEAVE_TIME: Duration = Duration::from_secs(3);
 /// An edge that has not reported for so long is not sent viewers.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -82,7 +84,7 @@ impl Membership {
         args: &DistributionArgs,
     ) -> Result<Option<Self>, String> {
         let Some(url) = &args.redis else { return Ok(None) };
-        let bus = redis(url, &args.namespace).map_err(|error| format!("--{error}"))?;
+        let bus = redis(url, &args.namespace, 0, false).map_err(|error| format!("--{error}"))?;
         let token = shown(args.edge_token_file.as_deref()).map_err(|error| format!("--{error}"))?;
         let place = args.at.map(|at| Place {
             name: name.to_owned(),
@@ -165,10 +167,10 @@ impl Membership {
         of(self.places.iter().filter(lives).collect()).or_else(|| of(self.places.iter().collect()))
     }
 
-    /// Takes the edge off the roll, so that receipts no longer wait for it.
+    /// Stops following and takes the edge off the roll, so that receipts no longer wait for it.
     pub(crate) async fn leave(&self) {
         // If the log is away, receipts wait until the edge counts as silent.
-        let _ = timeout(Duration::from_secs(1), self.bus.leave(self.follower.id())).await;
+        let _ = timeout(LEAVE_TIME, self.follower.leave()).await;
     }
 }
 
@@ -180,7 +182,8 @@ struct Named {
 }
 
 fn named(distribution: &Distribution) -> Result<Named, String> {
-    let bus = redis(&distribution.redis, &distribution.namespace)?;
+    let Distribution { redis: url, namespace, copies, trusts_restarts, .. } = distribution;
+    let bus = redis(url, namespace, *copies, *trusts_restarts)?;
     let token = shown(distribution.token_file.as_deref())?;
     let read = |file: &PathBuf| {
         let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
@@ -200,15 +203,17 @@ fn shown(file: Option<&Path>) -> Result<Option<Token>, String> {
 }
 
 #[cfg(feature = "redis")]
-fn redis(url: &str, namespace: &str) -> Result<Arc<dyn Bus>, String> {
+fn redis(url: &str, namespace: &str, copies: u32, trusts_restarts: bool) -> Result<Arc<dyn Bus>, String> {
     use tower_edge::distribution::bus::{Redis, RedisSettings};
 
     let mut settings = RedisSettings::default();
     namespace.clone_into(&mut settings.namespace);
+    settings.copies = copies;
+    settings.trust_restarts = trusts_restarts;
     Ok(Arc::new(Redis::new(url, settings).map_err(|error| error.to_string())?))
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_: &str, _: &str) -> Result<Arc<dyn Bus>, String> {
+fn redis(_: &str, _: &str, _: u32, _: bool) -> Result<Arc<dyn Bus>, String> {
     Err("redis: needs the feature redis of edge-server".into())
 }

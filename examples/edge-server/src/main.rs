@@ -4,6 +4,7 @@
 #![allow(rustdoc::bare_urls, reason = "what clap shows of documentation is plain text")]
 
 mod admit;
+mod answer;
 mod api;
 mod args;
 mod client;
@@ -13,11 +14,13 @@ mod configured;
 mod control;
 mod demo;
 mod distribution;
+mod door;
 mod forms;
 mod log;
 mod media;
 mod page;
 mod patience;
+mod quiet;
 mod relocate;
 mod run;
 mod serve;

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tower::BoxError;
@@ -14,10 +14,10 @@ use tower_edge::origin::{GroupError, upstream};
 use crate::site::BadTarget;
 
 /// A body from the edge, or a page.
-pub(crate) type Body<B> = Either<B, Full<Bytes>>;
+pub(crate) type EdgeBody = tower_edge::Body<OriginBody>;
 
-pub(crate) fn page<B>(status: StatusCode, text: &'static str) -> Response<Body<B>> {
-    let mut response = Response::new(Either::Right(Full::new(Bytes::from_static(text.as_bytes()))));
+pub(crate) fn page(status: StatusCode, text: &'static str) -> Response<EdgeBody> {
+    let mut response = Response::new(EdgeBody::from(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -54,7 +54,7 @@ impl Error for BrokeOff {
 }
 
 /// The page for an origin's failure, whatever is wrapped around it.
-pub(crate) fn sorry<B>(error: &BoxError) -> Response<Body<B>> {
+pub(crate) fn sorry(error: &BoxError) -> Response<EdgeBody> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&**error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<upstream::Error>() {

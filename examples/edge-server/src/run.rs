@@ -1,24 +1,19 @@
 //! Puts the parts together: origin, edge, listener; and says where they are.
 
 use std::error::Error;
-use std::future::{Ready, ready};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_util::TryFutureExt;
-use futures_util::future::{Either, ErrInto};
-use hyper::Request;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tower::{BoxError, Layer, Service};
+use tower::Layer;
 use tower_edge::origin::upstream::{HostField, Protocol, Timeouts, Upstream};
 use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 
 use crate::args::{self, Args, Cookies, OriginHost};
 use crate::distribution::Membership;
+use crate::door::Door;
 use crate::media::{Media, slice_fits};
 use crate::single::Single;
 use crate::site::erased;
@@ -88,45 +83,18 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     match membership {
         None => {
-            let answers = WithoutLoops { upstream, cache: edge.layer().layer(origin_side) };
-            serve::serve(listener, answers, None, control, closing).await;
+            let door = Door::new(edge.layer().layer(origin_side), None, Some(upstream));
+            serve::serve(listener, move |request| door.answer(request), control, closing).await;
         }
         Some(membership) => {
             let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
-            let answers = WithoutLoops { upstream, cache: membership.parent(&edge, origin) };
-            serve::serve(listener, answers, membership.token.clone(), control, closing).await;
+            let door = Door::new(membership.parent(&edge, origin), membership.token.clone(), Some(upstream));
+            serve::serve(listener, move |request| door.answer(request), control, closing).await;
             membership.leave().await;
         }
     }
     tracing::info!(stats = ?edge.stats(), "stopped");
     Ok(())
-}
-
-/// Refuses requests that have been here before: the cache would have them wait for the answer to themselves.
-#[derive(Clone)]
-struct WithoutLoops<S> {
-    upstream: Upstream,
-    cache: S,
-}
-
-impl<S, R> Service<Request<Incoming>> for WithoutLoops<S>
-where
-    S: Service<Request<Incoming>, Response = R, Error: Into<BoxError>>,
-{
-    type Response = R;
-    type Error = BoxError;
-    type Future = Either<ErrInto<S::Future, BoxError>, Ready<Result<R, BoxError>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.cache.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.upstream.refuse_loop(request.headers()) {
-            Ok(()) => Either::Left(self.cache.call(request).err_into()),
-            Err(error) => Either::Right(ready(Err(error.into()))),
-        }
-    }
 }
 
 fn policy(args: &Args) -> CachePolicy {

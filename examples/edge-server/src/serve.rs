@@ -1,7 +1,7 @@
 //! The listeners: accept viewers and operators, bound what each may take, and end together.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -12,7 +12,6 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper::http::uri::Scheme;
 use hyper::service::{Service as HttpService, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,17 +21,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tower::{BoxError, Layer, Service};
-use tower_edge::distribution::Token;
+use tower::{BoxError, Layer};
 use tower_edge::origin::Viewer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use crate::admit::admit;
+use crate::answer::Answer;
 use crate::config::{HEAD_FIELDS, Limits};
-use crate::page::{Body, page, sorry};
 use crate::patience::Patience;
+use crate::quiet::Quiet;
 
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
@@ -41,41 +39,25 @@ const CONTROL_CONNECTIONS: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local(pub(crate) SocketAddr);
 
-/// Answers viewers from `cache` and operators from `control` until SIGINT or SIGTERM, then lets running requests end.
-/// `closing` says so to whoever waits for something else, and `token` is what other edges show.
-pub(crate) async fn serve<C, B>(
+/// Answers viewers by `answer` and operators by `control` until SIGINT or SIGTERM, then lets running requests end.
+/// `closing` says so to whoever waits for something else.
+pub(crate) async fn serve(
     listener: TcpListener,
-    cache: C,
-    token: Option<Token>,
+    answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
     control: Option<(TcpListener, Router)>,
     closing: watch::Sender<bool>,
-) where
-    C: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    C::Future: Send,
-    C::Error: Into<BoxError> + Send,
-    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    until_signal(vec![viewers(listener, cache, token, &closing)], control, &closing).await;
+) {
+    until_signal(vec![viewers(listener, answer, &closing)], control, &closing).await;
 }
 
 /// Answers viewers on one listener, without end.
-pub(crate) fn viewers<C, B>(
+pub(crate) fn viewers(
     listener: TcpListener,
-    cache: C,
-    token: Option<Token>,
+    answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
     closing: &watch::Sender<bool>,
-) -> BoxFuture<'_, ()>
-where
-    C: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    C::Future: Send,
-    C::Error: Into<BoxError> + Send,
-    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
+) -> BoxFuture<'_, ()> {
     let limits = Limits::default();
-    let public = service_fn(move |request| answer(cache.clone(), token.clone(), request));
-    Box::pin(listen(listener, server(&limits), limits, public, Peer::new, closing))
+    Box::pin(listen(listener, server(&limits), limits, service_fn(answer), Peer::new, closing))
 }
 
 /// Answers viewers and operators until SIGINT or SIGTERM, then lets running requests end.
@@ -251,13 +233,10 @@ pub(crate) async fn connection<IO, S, B>(
     }
 }
 
-/// Asks without giving the request away before the service is ready: it is large, and moves more than once otherwise.
-async fn ask<S, B>(mut service: S, request: Request<B>) -> Result<S::Response, S::Error>
-where
-    S: Service<Request<B>>,
-{
-    poll_fn(|cx| service.poll_ready(cx)).await?;
-    service.call(request).await
+/// How a connection ends that does not end by itself.
+enum End {
+    Now,
+    Gracefully,
 }
 
 /// Sees a connection through to its end. `shut_down` tells it that no more requests shall come.
@@ -272,24 +251,29 @@ async fn drive<C, E>(
     E: std::fmt::Display,
 {
     let mut connection = pin!(connection);
-    // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
-    let mut first_head = pin!(sleep(limits.head_time));
-    let mut waits_for_head = true;
+    let end = async {
+        // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
+        if timeout(limits.head_time, closing.changed()).await.is_err() {
+            if !asked.load(Ordering::Relaxed) {
+                return End::Now;
+            }
+            let _ = closing.changed().await;
+        }
+        End::Gracefully
+    };
+    let mut end = pin!(Quiet::new(end));
     let mut is_closing = false;
     loop {
         tokio::select! {
             // In this order no connection is too busy to hear of the end, and no dice are thrown at each turn.
             biased;
-            _ = closing.changed(), if !is_closing => {
-                is_closing = true;
-                shut_down(connection.as_mut());
-            }
-            () = &mut first_head, if waits_for_head => {
-                if !asked.load(Ordering::Relaxed) {
-                    return;
+            end = &mut end, if !is_closing => match end {
+                End::Now => return,
+                End::Gracefully => {
+                    is_closing = true;
+                    shut_down(connection.as_mut());
                 }
-                waits_for_head = false;
-            }
+            },
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!("connection ended: {error}");
@@ -298,28 +282,6 @@ async fn drive<C, E>(
             }
         }
     }
-}
-
-async fn answer<C, B>(
-    cache: C,
-    token: Option<Token>,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body<B>>, Infallible>
-where
-    C: Service<Request<Incoming>, Response = Response<B>>,
-    C::Error: Into<BoxError>,
-{
-    if let Err(refusal) = admit(&mut request, &Scheme::HTTP, token.as_ref()) {
-        return Ok(page(refusal.status(), refusal.reason()));
-    }
-    Ok(match ask(cache, request).await {
-        Ok(response) => response.map(Body::Left),
-        Err(error) => {
-            let error = error.into();
-            tracing::debug!(error = &*error as &dyn std::error::Error, "no answer");
-            sorry(&error)
-        }
-    })
 }
 
 #[cfg(unix)]

@@ -8,7 +8,6 @@ use futures_util::future::BoxFuture;
 use hyper::{Request, Response};
 use tower::{BoxError, Service, ServiceExt};
 use tower_edge::origin::Upstream;
-use tower_edge::origin::upstream;
 
 use crate::page::{OriginBody, erased_body};
 use crate::relocate::{self, Relocate};
@@ -36,7 +35,7 @@ where
     B::Error: Into<BoxError>,
 {
     type Response = Response<OriginBody>;
-    type Error = upstream::Error;
+    type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {

@@ -177,19 +177,6 @@ impl Follower {
         if edge.outbox.concerns(exact) { Some(Position::NOWHERE) } else { self.begun() }
     }
 
-    /// Stops following, where others still hold this.
-    pub(crate) async fn retire(&self) -> Result<(), BusError> {
-        self.inner.told().await;
-        self.task.abort();
-        // A report on its way would put the edge on the roll again.
-        while !self.task.is_finished() {
-            tokio::task::yield_now().await;
-        }
-        self.inner.edge.0.outbox.follow(false);
-        self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
-        self.inner.bus.leave(&self.inner.id).await
-    }
-
     /// Whether stored responses may be used as they are: there is contact, or the policy does not ask for it.
     pub fn is_trusted(&self) -> bool {
         let edge = &self.inner.edge.0;
@@ -223,8 +210,16 @@ impl Follower {
     ///
     /// # Errors
     /// If the log cannot be reached; then receipts wait until the edge counts as silent.
-    pub async fn leave(self) -> Result<(), BusError> {
-        self.retire().await
+    pub async fn leave(&self) -> Result<(), BusError> {
+        self.inner.told().await;
+        self.task.abort();
+        // A report on its way would put the edge on the roll again.
+        while !self.task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        self.inner.edge.0.outbox.follow(false);
+        self.inner.edge.0.contact.lose(self.inner.settings.without_contact);
+        self.inner.bus.leave(&self.inner.id).await
     }
 }
 

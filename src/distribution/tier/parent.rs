@@ -94,28 +94,53 @@ where
         Poll::Ready(Ok(()))
     }
 
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Service::call(&mut &*self, request)
+    }
+}
+
+/// For a server that shares it.
+impl<S, B, R> Service<Request<B>> for &Parent<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    R: http_body::Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let (mut viewers, mut children) = (&self.viewers, &self.children);
         let (is_child, position) = self.take(request.headers_mut());
         // Only an edge of this process can have put it there.
         let within = request.extensions_mut().remove::<AsNewAs>().map(|AsNewAs(position)| position);
         let (request, position) = match (is_child, within) {
             (_, Some(position)) => (request, position),
-            (false, None) => return self.viewers.call(request),
+            (false, None) => return viewers.call(request),
             (true, None) => {
                 let request = as_the_viewer_came(request);
                 match position {
                     Some(position) => (request, position),
-                    None => return self.children.call(request),
+                    None => return children.call(request),
                 }
             }
         };
-        answer(&mut self.children, &self.follower, self.policy.patience, request, position)
+        answer(children, &self.follower, self.policy.patience, request, position)
     }
 }
 
 /// The answer to another edge, which has come to `position`.
 pub(crate) fn answer<S, B>(
-    cache: &mut Cache<S>,
+    mut cache: &Cache<S>,
     follower: &Arc<Follower>,
     patience: Duration,
     request: Request<B>,

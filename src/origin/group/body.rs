@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,15 +12,16 @@ use pin_project_lite::pin_project;
 use tower::BoxError;
 
 use super::health::Ticket;
+use super::takeover::Takeover;
 
 pub(crate) type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 /// The body of a member's answer, as it comes. How it ends tells the group how the member is.
+///
+/// Where another member can go on with it (see [`Group`](super::Group)), that one's bytes follow, and trailers do not.
 pub struct GroupBody {
-    /// What has come of it already.
-    first: Option<Frame<Bytes>>,
-    body: BoxBody,
-    ticket: Option<Ticket>,
+    leg: Leg,
+    takeover: Option<Box<Takeover>>,
 }
 
 /// The first of a body whose length is known, once it has come. Another may only begin when there is news, and is not
@@ -32,19 +34,11 @@ pub(super) async fn first(body: &mut BoxBody) -> Result<Option<Frame<Bytes>>, Bo
 }
 
 impl GroupBody {
-    pub(super) fn new(first: Option<Frame<Bytes>>, body: BoxBody, ticket: Option<Ticket>) -> Self {
-        let mut body = Self { first, body, ticket };
-        body.look_for_end();
-        body
-    }
-
-    /// Who reads a body of known length may stop before it says that it has ended.
-    fn look_for_end(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(ticket) = self.ticket.take()
-        {
-            ticket.ended();
+    pub(super) fn new(mut leg: Leg, takeover: Option<Takeover>) -> Self {
+        if leg.is_end_stream() && takeover.is_none() {
+            leg.ended();
         }
+        Self { leg, takeover: takeover.map(Box::new) }
     }
 }
 
@@ -56,31 +50,80 @@ impl Body for GroupBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
+        let Self { leg, takeover } = &mut *self;
+        if let Some(takeover) = takeover {
+            return takeover.poll_frame(leg, cx);
         }
-        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        let frame = ready!(leg.poll_frame(cx));
         match &frame {
-            Some(Ok(_)) => self.look_for_end(),
-            Some(Err(_)) => {
-                if let Some(ticket) = self.ticket.take() {
-                    ticket.failed();
-                }
-            }
-            None => {
-                if let Some(ticket) = self.ticket.take() {
-                    ticket.ended();
-                }
-            }
+            // Who reads a body of known length may stop before it says that it has ended.
+            Some(Ok(_)) if leg.is_end_stream() => leg.ended(),
+            Some(Ok(_)) => {}
+            Some(Err(_)) => leg.failed(),
+            None => leg.ended(),
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.body.is_end_stream()
+        match &self.takeover {
+            Some(takeover) => takeover.is_end_stream(&self.leg),
+            None => self.leg.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
+        match &self.takeover {
+            Some(takeover) => takeover.size_hint(),
+            None => self.leg.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for GroupBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupBody").finish_non_exhaustive()
+    }
+}
+
+/// A body as one member gives it.
+pub(super) struct Leg {
+    /// What has come of it already.
+    first: Option<Frame<Bytes>>,
+    body: BoxBody,
+    ticket: Option<Ticket>,
+    /// So many bytes come before those that are wanted.
+    pub(super) before: u64,
+    /// It goes on after those.
+    pub(super) goes_on: bool,
+}
+
+impl Leg {
+    pub(super) fn new(first: Option<Frame<Bytes>>, body: BoxBody, ticket: Option<Ticket>) -> Self {
+        Self { first, body, ticket, before: 0, goes_on: false }
+    }
+
+    /// That only these bytes are wanted of those it has.
+    pub(super) fn wanted(&mut self, bytes: &Range<u64>, of: &Range<u64>) {
+        self.before = bytes.start - of.start;
+        self.goes_on = bytes.end < of.end;
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.body.as_mut().poll_frame(cx),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.body.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
         let mut hint = self.body.size_hint();
         if let Some(data) = self.first.as_ref().and_then(Frame::data_ref) {
             let length = data.len() as u64;
@@ -92,11 +135,19 @@ impl Body for GroupBody {
         }
         hint
     }
-}
 
-impl fmt::Debug for GroupBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupBody").finish_non_exhaustive()
+    /// It ended as it should.
+    pub(super) fn ended(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.ended();
+        }
+    }
+
+    /// It broke off.
+    pub(super) fn failed(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.failed();
+        }
     }
 }
 

@@ -4,75 +4,47 @@ mod body;
 mod error;
 mod health;
 mod member;
+mod policy;
+mod takeover;
+mod turns;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::header::HeaderValue;
+use http::{Method, Request, Response};
 use http_body::Body;
-use smallvec::SmallVec;
-use tokio::time::timeout;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 pub use self::body::GroupBody;
 pub(crate) use self::body::{BoxBody, Common};
 pub use self::error::GroupError;
 pub use self::health::{HealthPolicy, MemberState};
 pub use self::member::{Member, MemberStatus, ServedBy};
+pub use self::policy::GroupPolicy;
+pub(crate) use self::turns::Order;
 
-use self::health::{Health, Ticket};
+use self::health::Health;
+use self::turns::{Answer, Seat, Shared};
 use crate::error::ConfigError;
 use crate::name;
-
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-
-/// When a [`Group`] asks the next member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupPolicy {
-    /// The statuses with which a member's answer counts as none, from 400 on. 500, 502, 503 and 504 by default.
-    ///
-    /// One from 500 on counts as a failure of the member; a 404 or 403 speaks of the one thing that was asked for.
-    pub statuses: Vec<StatusCode>,
-    /// How long a member may take to give the head of its answer, its connection and the wait for its readiness included;
-    /// and the first of the body, where the head says how long it is.
-    /// Not for requests that go to the first member alone. `None`, by default, leaves it to the members' own time-outs.
-    pub head_time: Option<Duration>,
-    /// When a member is skipped.
-    pub health: HealthPolicy,
-    /// The name of this hop, by which it says in `Proxy-Status` (RFC 9209) which member gave an answer:
-    /// `fra-1; next-hop=eu`. A stored answer keeps the field, and so tells where the stored copy came from. `None`, by
-    /// default, sends no such field.
-    pub proxy_status: Option<String>,
-}
-
-impl Default for GroupPolicy {
-    fn default() -> Self {
-        Self {
-            statuses: vec![
-                StatusCode::INTERNAL_SERVER_ERROR,
-                StatusCode::BAD_GATEWAY,
-                StatusCode::SERVICE_UNAVAILABLE,
-                StatusCode::GATEWAY_TIMEOUT,
-            ],
-            head_time: None,
-            health: HealthPolicy::default(),
-            proxy_status: None,
-        }
-    }
-}
 
 /// A service that asks the first of its members and, where that fails, the next.
 ///
 /// A member fails that gives an error, no head in time, or one of the [statuses](GroupPolicy::statuses). So does one whose
 /// body, of a length it has given, fails before it begins: such a head is held back until then. What follows is passed on as
-/// it comes, and a body that breaks off cannot be taken over by another member. When all fail, the failure of the last is the
-/// answer.
+/// it comes. When all fail, the failure of the last is the answer.
+///
+/// A body that breaks off later, ends short, or is [silent](GroupPolicy::body_time) is gone on with from where it stopped,
+/// if it answers a GET by 200 or by a single part, its length is known, and it has a strong `ETag`, by which the members'
+/// bytes can be told to be the same. The next member is then asked for the rest by `Range` and `If-Range`; its answer counts
+/// only if it is just that part of a whole of the same length under the same tag, or that whole, if not more than 64 MiB
+/// come before what is wanted. A member is asked twice at most for one answer, the one that broke off last of all. If nobody
+/// has the rest, the body's own error goes on. Members that serve the same file under different tags, as servers do that
+/// make them of its time, cannot stand in for each other in this.
 ///
 /// Only GET, HEAD and OPTIONS without a body are sent to more than one member. Everything else goes to the first, whatever
 /// its state: the first is where writes belong, and nothing is written twice.
@@ -115,31 +87,6 @@ impl Default for GroupPolicy {
 /// ```
 pub struct Group<B>(Arc<Shared<B>>);
 
-struct Shared<B> {
-    members: Box<[Seat<B>]>,
-    policy: GroupPolicy,
-    order: Order,
-}
-
-/// In which order members are asked.
-pub(crate) enum Order {
-    /// As they stand. The first is where writes belong.
-    AsGiven,
-    /// By what is asked for, and then the others as they stand: which of the members come first for a request. Those are as
-    /// good as each other, for writes, too.
-    ByRequest(Box<dyn Fn(&Parts) -> Indices + Send + Sync>),
-}
-
-/// Members, by their place.
-pub(crate) type Indices = SmallVec<[usize; 8]>;
-
-/// A member, and what is known of it.
-struct Seat<B> {
-    member: Member<B>,
-    health: Arc<Health>,
-    proxy_status: Option<HeaderValue>,
-}
-
 impl<B> Group<B> {
     /// A group of `members`, to be asked in this order.
     ///
@@ -158,7 +105,7 @@ impl<B> Group<B> {
         policy: GroupPolicy,
         order: Order,
     ) -> Result<Self, ConfigError> {
-        check(&policy)?;
+        policy.check()?;
         let hop = policy.proxy_status.as_deref().map(|hop| name::item("proxy_status", hop)).transpose()?;
         let mut seats: Vec<Seat<B>> = Vec::new();
         for member in members {
@@ -190,25 +137,6 @@ impl<B> Group<B> {
             })
             .collect()
     }
-}
-
-fn check(policy: &GroupPolicy) -> Result<(), ConfigError> {
-    if let Some(status) = policy.statuses.iter().find(|status| status.as_u16() < 400) {
-        return Err(ConfigError::new("statuses", format!("{} is no failure", status.as_u16())));
-    }
-    if policy.head_time == Some(Duration::ZERO) {
-        return Err(ConfigError::new("head_time", "is zero: nobody could answer"));
-    }
-    let health = &policy.health;
-    if health.failures > 0 && health.back_off == Duration::ZERO {
-        return Err(ConfigError::new("health.back_off", "is zero: nobody would ever be skipped"));
-    }
-    if health.longest_back_off < health.back_off {
-        let reason =
-            format!("{:?} is under health.back_off ({:?})", health.longest_back_off, health.back_off);
-        return Err(ConfigError::new("health.longest_back_off", reason));
-    }
-    Ok(())
 }
 
 impl<B> Clone for Group<B> {
@@ -252,142 +180,6 @@ where
 fn may_be_repeated<B: Body>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && request.body().is_end_stream()
-}
-
-/// A member to be asked, and the leave to do so.
-struct Turn<'a, B> {
-    /// In the order of this request.
-    place: usize,
-    seat: &'a Seat<B>,
-    ticket: Ticket,
-}
-
-type Answer = Result<Response<GroupBody>, GroupError>;
-
-impl<B> Shared<B>
-where
-    B: Body + Default + Send + 'static,
-{
-    async fn ask_one(&self, request: Request<B>) -> Answer {
-        let (head, body) = request.into_parts();
-        let turn = match &self.order {
-            Order::AsGiven => {
-                let seat = &self.members[0];
-                Turn { place: 0, seat, ticket: seat.health.admit_anyway() }
-            }
-            Order::ByRequest(_) => {
-                let order = self.order(&head);
-                self.next(&order, 0).unwrap_or_else(|| self.due_next(&order))
-            }
-        };
-        self.ask(turn, Request::from_parts(head, body), 0, None, false).await
-    }
-
-    async fn ask_in_turn(&self, request: Request<B>) -> Answer {
-        let (head, _) = request.into_parts();
-        let order = self.order(&head);
-        let mut turn = self.next(&order, 0).unwrap_or_else(|| self.due_next(&order));
-        let mut failed = 0;
-        loop {
-            let after = turn.place + 1;
-            let request = Request::from_parts(head.clone(), B::default());
-            let answer = self.ask(turn, request, failed, self.policy.head_time, true).await;
-            let is_good =
-                answer.as_ref().is_ok_and(|answer| !self.policy.statuses.contains(&answer.status()));
-            if is_good {
-                return answer;
-            }
-            // Only now that there is need of it: leave to probe is not to be had for nothing.
-            match self.next(&order, after) {
-                Some(next) => turn = next,
-                None => return answer,
-            }
-            failed += 1;
-        }
-    }
-
-    /// Every member once.
-    fn order(&self, head: &Parts) -> Indices {
-        let all = 0..self.members.len();
-        match &self.order {
-            Order::AsGiven => all.collect(),
-            Order::ByRequest(first) => {
-                let mut order = first(head);
-                for member in all {
-                    if !order.contains(&member) {
-                        order.push(member);
-                    }
-                }
-                order
-            }
-        }
-    }
-
-    /// The next member that is not to be skipped.
-    fn next(&self, order: &[usize], from: usize) -> Option<Turn<'_, B>> {
-        let mut seats = order.iter().map(|member| &self.members[*member]).enumerate().skip(from);
-        seats.find_map(|(place, seat)| Some(Turn { place, seat, ticket: seat.health.admit()? }))
-    }
-
-    /// Of members that are all to be skipped, the one for the shortest time.
-    fn due_next(&self, order: &[usize]) -> Turn<'_, B> {
-        let (place, seat) = order
-            .iter()
-            .map(|member| &self.members[*member])
-            .enumerate()
-            .min_by_key(|(_, seat)| seat.health.retry_at())
-            .expect("a group has members");
-        Turn { place, seat, ticket: seat.health.admit_anyway() }
-    }
-
-    async fn ask(
-        &self,
-        turn: Turn<'_, B>,
-        request: Request<B>,
-        failed: usize,
-        head_time: Option<Duration>,
-        may_fail_over: bool,
-    ) -> Answer {
-        let Turn { seat, mut ticket, .. } = turn;
-        let name = &seat.member.name;
-        let exchange = async {
-            let mut response = seat.member.service.clone().oneshot(request).await?;
-            let is_wanted = may_fail_over && !self.policy.statuses.contains(&response.status());
-            let first = if is_wanted { body::first(response.body_mut()).await? } else { None };
-            Ok((response, first))
-        };
-        let answer = match head_time {
-            None => exchange.await,
-            Some(limit) => match timeout(limit, exchange).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    ticket.failed();
-                    return Err(GroupError::head_time(name, limit));
-                }
-            },
-        };
-        let (response, first) = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                ticket.failed();
-                return Err(GroupError::member(name, error));
-            }
-        };
-        let status = response.status();
-        let ticket = if status.is_server_error() && self.policy.statuses.contains(&status) {
-            ticket.failed();
-            None
-        } else {
-            ticket.answered();
-            Some(ticket)
-        };
-        let mut response = response.map(|body| GroupBody::new(first, body, ticket));
-        response.extensions_mut().insert(ServedBy { name: Arc::clone(name), failed });
-        if let Some(field) = &seat.proxy_status {
-            response.headers_mut().append(PROXY_STATUS, field.clone());
-        }
-        Ok(response)
-    }
 }
 
 /// The response future of [`Group`].

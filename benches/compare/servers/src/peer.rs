@@ -128,7 +128,7 @@ pub(crate) struct Programs {
     pub(crate) site: PathBuf,
 }
 
-/// The settings are those of `ngx_http_core_module` (sendfile, tcp_nopush, open_file_cache, keepalive_requests), `ngx_http_proxy_module`
+/// The settings are those of `ngx_http_core_module` (sendfile, open_file_cache, keepalive_requests), `ngx_http_proxy_module`
 /// (proxy_cache_path, use_temp_path) and `ngx_http_upstream_module` (keepalive, and what it needs of proxy_*).
 /// One worker, no access log, the cache on a file system in memory.
 fn nginx(port: u16, http2_port: u16, origin: u16, folder: &Path) -> io::Result<Command> {

@@ -16,6 +16,8 @@ use crate::forms;
 pub(crate) struct Distribution {
     pub(crate) redis: String,
     pub(crate) namespace: String,
+    pub(crate) copies: u32,
+    pub(crate) trusts_restarts: bool,
     pub(crate) without_contact: WithoutContact,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) parents: Vec<String>,
@@ -25,11 +27,17 @@ pub(crate) struct Distribution {
     pub(crate) place: InFile,
 }
 
+/// More replicas than that no Redis has that answers in time.
+const MAX_COPIES: u64 = 100;
+
 impl Distribution {
     /// `None` if there is none, or it is wrong. `name` is this edge's.
     pub(super) fn read(section: &Section<'_>, name: &str) -> Option<Self> {
         let redis = section.needed("redis", words);
         let namespace = section.text("namespace", words);
+        let copies = section.number("copies", 0, MAX_COPIES).unwrap_or_default();
+        let copies = u32::try_from(copies).expect("so few are in range");
+        let trusts_restarts = section.flag("trust-restarts").unwrap_or_default();
         let without_contact = section.text("without-contact", forms::without_contact);
         let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
         let parents = section.list("parents", forms::url);
@@ -63,7 +71,18 @@ impl Distribution {
         let namespace = namespace.map_or_else(|| "default".to_owned(), |namespace| namespace.value);
         let without_contact = without_contact.map(|policy| policy.value).unwrap_or_default();
         let (redis, place) = (redis?.value, section.place);
-        Some(Self { redis, namespace, without_contact, token_file, parents, places, addresses, place })
+        Some(Self {
+            redis,
+            namespace,
+            copies,
+            trusts_restarts,
+            without_contact,
+            token_file,
+            parents,
+            places,
+            addresses,
+            place,
+        })
     }
 }
 

@@ -187,6 +187,9 @@ fn bucket(section: &Section<'_>) -> Option<Bucket> {
     })
 }
 
+/// How long a body may be silent until another member is asked for the rest of it.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
 /// Origins with the same content, by a name of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
@@ -206,6 +209,7 @@ pub(super) fn groups(root: &Section<'_>, origins: &[Origin], edge: &str) -> Vec<
             numbers.into_iter().filter_map(|number| StatusCode::from_u16(number as u16).ok()).collect()
         });
         let head_time = section.text("head-time", some_time).map(|time| time.value);
+        let body_time = section.text("body-time", some_time).map_or(BODY_TIME, |time| time.value);
         let health = health(&section);
         if !section.is_there() {
             continue;
@@ -228,7 +232,13 @@ pub(super) fn groups(root: &Section<'_>, origins: &[Origin], edge: &str) -> Vec<
             }
         }
         let members = members.into_iter().map(|member| member.value).collect();
-        let policy = GroupPolicy { statuses, head_time, health, proxy_status: Some(edge.to_owned()) };
+        let policy = GroupPolicy {
+            statuses,
+            head_time,
+            body_time: Some(body_time),
+            health,
+            proxy_status: Some(edge.to_owned()),
+        };
         groups.push(Group { name, members, policy, place });
     }
     groups

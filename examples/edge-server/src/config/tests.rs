@@ -71,6 +71,9 @@ fn what_is_documented_as_default_is_the_default() {
     let (distribution, least) = (shown.distribution.unwrap(), least.distribution.unwrap());
     assert_eq!(distribution.namespace, least.namespace);
     assert_eq!(distribution.without_contact, least.without_contact);
+    assert_eq!((distribution.copies, distribution.trusts_restarts), (least.copies, least.trusts_restarts));
+    let usual = tower_edge::distribution::bus::RedisSettings::default();
+    assert_eq!((least.copies, least.trusts_restarts), (usual.copies, usual.trust_restarts));
     let (pages, usual) = (&shown.behaviors[3].policy, tower_edge::CachePolicy::default());
     assert_eq!(pages.heuristic, usual.heuristic);
     assert_eq!(pages.normalise, usual.normalise);
@@ -189,6 +192,11 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         (
             "[origin.b]\nkind = \"bucket\"\nbucket = \"b\"\npart-size = \"1MiB\"",
             "11:13: part-size: \"1MiB\": not from 5MiB, under which S3 takes no part, to 1GiB",
+        ),
+        ("[distribution]\nredis = \"redis://a\"\ncopies = 101", "10:10: copies: not from 0 to 100"),
+        (
+            "[distribution]\nredis = \"redis://a\"\ntrust-restarts = \"yes\"",
+            "10:18: trust-restarts: expected true or false, found string",
         ),
         (
             "[distribution]\nredis = \"redis://a\"\nat = [91, 0]",

@@ -10,7 +10,6 @@ mod origins;
 mod route;
 mod tls;
 
-use std::error::Error;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -27,11 +26,10 @@ pub(crate) use self::route::BadTarget;
 use self::route::{Routes, ToOrigin};
 pub(crate) use self::tls::Certificates;
 use crate::admit::{admit, spell_out};
+use crate::answer::Answer;
 use crate::config::{Config, Https, Problem};
 use crate::distribution::Membership;
-use crate::page::{Body, OriginBody, page, sorry};
-
-pub(crate) type EdgeBody = tower_edge::Body<OriginBody>;
+use crate::page::{EdgeBody, page};
 
 pub(crate) struct Site {
     edge: Edge,
@@ -105,31 +103,26 @@ impl Site {
     }
 
     /// Answers a request that came over a connection of this scheme. A listener with TLS has `https_port`.
-    pub(crate) async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        scheme: &Scheme,
-        https_port: u16,
-    ) -> Response<Body<EdgeBody>> {
+    pub(crate) fn answer(&self, mut request: Request<Incoming>, scheme: &Scheme, https_port: u16) -> Answer {
         let viewers = match admit(&mut request, scheme, self.token.as_ref()) {
             Ok(scheme) => scheme,
-            Err(refusal) => return page(refusal.status(), refusal.reason()),
+            Err(refusal) => return page(refusal.status(), refusal.reason()).into(),
         };
         let route = self.routes.of(request.uri());
         if viewers == Scheme::HTTP {
             match route.https {
                 Https::Any => {}
-                Https::Redirect => return redirect(&request, self.https_port.unwrap_or(https_port)),
-                Https::Only => return page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n"),
+                Https::Redirect => return redirect(&request, self.https_port.unwrap_or(https_port)).into(),
+                Https::Only => return only_https().into(),
             }
         }
         if let Some(allow) = route.refuses(request.method()) {
             let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed here.\n");
             response.headers_mut().insert(ALLOW, allow);
-            return response;
+            return response.into();
         }
         if let Err(error) = route.refuse_loop(request.headers()) {
-            return page(error.status(), error.page());
+            return page(error.status(), error.page()).into();
         }
         if viewers == Scheme::HTTPS {
             // One edge stands behind both kinds of listeners.
@@ -137,17 +130,10 @@ impl Site {
         }
         request.extensions_mut().insert(Arc::clone(route));
         // Both are always ready.
-        let answer = match &self.front {
-            Front::Alone(cache) => cache.clone().call(request),
-            Front::Member(parent) => parent.clone().call(request),
-        };
-        match answer.await {
-            Ok(response) => response.map(Body::Left),
-            Err(error) => {
-                tracing::debug!(error = &*error as &dyn Error, "no answer");
-                sorry(&error)
-            }
-        }
+        Answer::Cache(match &self.front {
+            Front::Alone(cache) => Service::call(&mut &*cache, request),
+            Front::Member(parent) => Service::call(&mut &*parent, request),
+        })
     }
 }
 
@@ -164,7 +150,7 @@ fn unplaced(error: tower_edge::ConfigError) -> Vec<Problem> {
 }
 
 /// RFC 9110 §15.4.9: with the same method, for good.
-fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body<EdgeBody>> {
+fn redirect(request: &Request<Incoming>, port: u16) -> Response<EdgeBody> {
     let host = match request.uri().authority() {
         Some(authority) => Some(authority.clone()),
         None => request.headers().get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok()),
@@ -180,6 +166,10 @@ fn redirect(request: &Request<Incoming>, port: u16) -> Response<Body<EdgeBody>> 
             response
         }
         // HTTP/1.0 without a host, `OPTIONS *`.
-        _ => page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n"),
+        _ => only_https(),
     }
+}
+
+fn only_https() -> Response<EdgeBody> {
+    page(StatusCode::FORBIDDEN, "This is to be had by https:// alone.\n")
 }

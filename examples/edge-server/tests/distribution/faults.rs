@@ -7,12 +7,13 @@ use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use crate::chance::Chance;
+use crate::namespace::Loss;
 use crate::readers::{Tally, count};
 use crate::site::Site;
 use crate::truth::EDGES;
 
 /// The key of the log of the namespace `default`.
-const LOG: &str = "tower-edge:{default}:log";
+pub(crate) const LOG: &str = "tower-edge:{default}:log";
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -22,21 +23,27 @@ enum Fault {
     PausedEdge,
     KilledEdge,
     CutWay,
-    /// Until receipts no longer wait for the edge.
-    LostEdge,
     HeldWay,
+    LinkDown,
+    /// Nothing comes through until receipts no longer wait for the edge.
+    LostEdge,
+    DeafEdge,
+    MuteEdge,
     TrimmedLog,
 }
 
-const ALL: [Fault; 9] = [
+const ALL: [Fault; 12] = [
     Fault::PausedRedis,
     Fault::KilledRedis,
     Fault::EmptyRedis,
     Fault::PausedEdge,
     Fault::KilledEdge,
     Fault::CutWay,
-    Fault::LostEdge,
     Fault::HeldWay,
+    Fault::LinkDown,
+    Fault::LostEdge,
+    Fault::DeafEdge,
+    Fault::MuteEdge,
     Fault::TrimmedLog,
 ];
 
@@ -71,15 +78,23 @@ impl Fault {
             Self::PausedEdge => "edge paused",
             Self::KilledEdge => "edge killed",
             Self::CutWay => "way cut",
-            Self::LostEdge => "way cut for long",
             Self::HeldWay => "way held",
+            Self::LinkDown => "link down",
+            Self::LostEdge => "link silent for long",
+            Self::DeafEdge => "link lost to the edge",
+            Self::MuteEdge => "link lost from the edge",
             Self::TrimmedLog => "log trimmed",
         }
     }
 
     /// It is over when this returns, and not yet mended by everybody.
     async fn strike(self, site: &Site, edge: usize, long: Duration) {
-        let (edge, way) = (&site.edges[edge], &site.proxies[edge]);
+        let (edge, way, namespace) = (&site.edges[edge], &site.proxies[edge], &site.namespaces[edge]);
+        let lose = async |loss, long| {
+            block_in_place(|| namespace.lose(loss));
+            sleep(long).await;
+        };
+        let mend = || block_in_place(|| namespace.mend());
         match self {
             Self::PausedRedis => {
                 site.redis(|redis| redis.pause());
@@ -102,12 +117,9 @@ impl Fault {
                 sleep(long / 4).await;
                 block_in_place(|| edge.restart());
             }
-            Self::CutWay | Self::LostEdge => {
+            Self::CutWay => {
                 way.cut();
-                // Five seconds it may be silent, and as long it has to be seen to be.
-                let longer =
-                    if matches!(self, Self::LostEdge) { Duration::from_secs(11) } else { Duration::ZERO };
-                sleep(longer + long / 2).await;
+                sleep(long / 2).await;
                 way.mend();
             }
             Self::HeldWay => {
@@ -115,11 +127,32 @@ impl Fault {
                 sleep(long).await;
                 way.mend();
             }
+            Self::LinkDown => {
+                lose(Loss::Down, long).await;
+                mend();
+            }
+            Self::LostEdge => {
+                // Five seconds it may be silent, and as long it has to be seen to be.
+                lose(Loss::Silent, Duration::from_secs(11) + long / 2).await;
+                mend();
+            }
+            Self::DeafEdge => {
+                lose(Loss::Deaf, long).await;
+                mend();
+            }
+            Self::MuteEdge => {
+                lose(Loss::Mute, long).await;
+                mend();
+            }
             Self::TrimmedLog => {
-                way.cut();
-                sleep(long).await;
-                site.redis(|redis| redis.ask(&["XTRIM", LOG, "MAXLEN", "0"]));
-                way.mend();
+                // Not until the edge trusts nothing anyway.
+                lose(Loss::Silent, long / 4).await;
+                mend();
+                // Until it has read: what came in between would clear what it has missed.
+                for _ in 0..60 {
+                    site.redis(|redis| redis.ask(&["XTRIM", LOG, "MAXLEN", "0"]));
+                    sleep(Duration::from_millis(30)).await;
+                }
             }
         }
     }

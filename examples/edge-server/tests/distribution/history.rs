@@ -25,12 +25,12 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 /// Once a receipt says completed, no edge gives what was before, in a request that begins afterwards; and no edge does
 /// that a receipt names as having applied it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "needs redis-server, and takes a minute or two"]
+#[ignore = "needs redis-server and root, and takes two minutes"]
 async fn nobody_gets_what_a_receipt_says_is_cleared_whatever_happens() {
     let (seed, enough) = (number("TOWER_EDGE_SEED", 1), number("TOWER_EDGE_INVALIDATIONS", 10_000));
     println!("TOWER_EDGE_SEED={seed} TOWER_EDGE_INVALIDATIONS={enough}");
     let flags: &[&str] = &["--without-contact", "revalidate:3s"];
-    let site = Site::new(Keeps::All, [flags; EDGES]).await;
+    let site = Site::apart(Keeps::All, [flags; EDGES]).await;
     let tally = Tally::default();
     let started = Instant::now();
     let clearing = async {

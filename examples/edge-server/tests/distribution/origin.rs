@@ -1,7 +1,7 @@
 //! An origin whose content has versions. It takes its time between reading one and answering with it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,26 +21,30 @@ use crate::truth::{Truth, path_of, tag};
 
 #[derive(Clone)]
 pub(crate) struct Origin {
-    pub(crate) address: SocketAddr,
+    truth: Arc<Truth>,
     asked: Arc<AtomicU64>,
     confirmed: Arc<AtomicU64>,
 }
 
 impl Origin {
-    pub(crate) async fn start(truth: Arc<Truth>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) fn new(truth: Arc<Truth>) -> Self {
+        Self { truth, asked: Arc::default(), confirmed: Arc::default() }
+    }
+
+    /// Answers at an address of this machine's, too.
+    pub(crate) async fn listen(&self, at: Ipv4Addr) -> SocketAddr {
+        let listener = TcpListener::bind((at, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let origin = Self { address, asked: Arc::default(), confirmed: Arc::default() };
-        let answering = origin.clone();
+        let answering = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (truth, origin) = (Arc::clone(&truth), answering.clone());
-                let service = service_fn(move |request| answer(Arc::clone(&truth), origin.clone(), request));
+                let origin = answering.clone();
+                let service = service_fn(move |request| answer(origin.clone(), request));
                 // An edge that is killed leaves in the middle.
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        origin
+        address
     }
 
     pub(crate) fn asked(&self) -> u64 {
@@ -53,18 +57,14 @@ impl Origin {
     }
 }
 
-async fn answer(
-    truth: Arc<Truth>,
-    origin: Origin,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(origin: Origin, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut chance = Chance::new(origin.asked.fetch_add(1, Ordering::SeqCst));
     let Some(path) = path_of(request.uri().path()) else {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
     };
-    let version = truth.version(path);
+    let version = origin.truth.version(path);
     if chance.below(4) == 0 {
         sleep(Duration::from_micros(chance.below(5_000))).await;
     }

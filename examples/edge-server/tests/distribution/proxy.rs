@@ -1,5 +1,7 @@
 //! The way of one edge to the log: it can be cut, and it can swallow what is sent until later.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,15 +18,16 @@ enum Way {
 }
 
 pub(crate) struct Proxy {
-    port: u16,
+    address: SocketAddr,
     way: watch::Sender<Way>,
     task: AbortHandle,
 }
 
 impl Proxy {
-    pub(crate) async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let own = listener.local_addr().unwrap().port();
+    /// From an address of this machine's to a port of its own.
+    pub(crate) async fn new(from: Ipv4Addr, port: u16) -> Self {
+        let listener = TcpListener::bind((from, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let way = watch::Sender::new(Way::Open);
         let seen = way.subscribe();
         let task = tokio::spawn(async move {
@@ -34,11 +37,11 @@ impl Proxy {
                 }
             }
         });
-        Self { port: own, way, task: task.abort_handle() }
+        Self { address, way, task: task.abort_handle() }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.address)
     }
 
     pub(crate) fn cut(&self) {

@@ -1,19 +1,22 @@
 //! Everything together: an origin in this process, a Redis, three edges with a way of their own to it.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
 use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use tokio::task::block_in_place;
 use tokio::time::{sleep, timeout};
 
-use crate::edge::Edge;
+use crate::edge::{Edge, TOKEN};
+use crate::namespace::Namespace;
 use crate::origin::Origin;
 use crate::proxy::Proxy;
 use crate::server::{Keeps, Server};
@@ -30,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) redis: Mutex<Server>,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) edges: Vec<Edge>,
+    /// Where each edge is, if not all are here. They go after the edges.
+    pub(crate) namespaces: Vec<Namespace>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -64,32 +69,49 @@ impl Answer {
 impl Site {
     /// With these edges; each with flags of its own.
     pub(crate) async fn new(keeps: Keeps, flags: [&[&str]; EDGES]) -> Self {
+        Self::with(keeps, flags, Vec::new()).await
+    }
+
+    /// The same, with each edge as on a machine of its own.
+    pub(crate) async fn apart(keeps: Keeps, flags: [&[&str]; EDGES]) -> Self {
+        let namespaces = block_in_place(|| flags.map(|_| Namespace::new()).into());
+        Self::with(keeps, flags, namespaces).await
+    }
+
+    async fn with(keeps: Keeps, flags: [&[&str]; EDGES], namespaces: Vec<Namespace>) -> Self {
         let truth = Arc::new(Truth::default());
-        let origin = Origin::start(Arc::clone(&truth)).await;
-        let redis = tokio::task::block_in_place(|| Server::start(keeps));
+        let origin = Origin::new(Arc::clone(&truth));
+        let redis = block_in_place(|| Server::start(keeps));
         let (mut proxies, mut edges) = (Vec::new(), Vec::new());
-        let url = format!("http://{}", origin.address);
         for (at, more) in flags.into_iter().enumerate() {
-            let proxy = Proxy::to(redis.port()).await;
+            let namespace = namespaces.get(at);
+            let here = |of: fn(&Namespace) -> Ipv4Addr| namespace.map_or(Ipv4Addr::LOCALHOST, of);
+            let proxy = Proxy::new(here(Namespace::log), redis.port()).await;
+            let url = format!("http://{}", origin.listen(here(Namespace::origin)).await);
             let (name, way) = (format!("edge-{}", at + 1), proxy.url());
             let flags = [&["--origin", &url, "--redis", &way], more].concat();
-            edges.push(tokio::task::block_in_place(|| Edge::start(&name, &flags)));
+            edges.push(block_in_place(|| match namespace {
+                Some(namespace) => Edge::start_in(namespace, &name, &flags),
+                None => Edge::start(&name, &flags),
+            }));
             proxies.push(proxy);
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { truth, origin, redis: Mutex::new(redis), proxies, edges, client }
+        Self { truth, origin, redis: Mutex::new(redis), proxies, edges, namespaces, client }
     }
 
     /// Acts on the Redis, which may take a moment.
     pub(crate) fn redis<T>(&self, act: impl FnOnce(&mut Server) -> T) -> T {
-        tokio::task::block_in_place(|| act(&mut self.redis.lock().unwrap_or_else(PoisonError::into_inner)))
+        block_in_place(|| act(&mut self.redis.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     async fn send(&self, method: Method, url: String, host: Option<&str>, body: String) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(url);
-        if let Some(host) = host {
-            request = request.header(HOST, host);
-        }
+        request = match host {
+            Some(host) => request.header(HOST, host),
+            // An operator, and not a viewer.
+            None => request.header(AUTHORIZATION, format!("Bearer {TOKEN}")),
+        };
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

@@ -1,6 +1,7 @@
 //! Edges whose origin is another edge, each a process.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
@@ -24,7 +25,8 @@ async fn every_hop_is_shown_and_cleared_and_no_parent_brings_back_what_its_child
     let token = token.path().to_str().unwrap();
     let shown: &[&str] = &["--edge-token-file", token];
     let site = Site::new(Keeps::Nothing, [shown; EDGES]).await;
-    let (origin, redis) = (format!("http://{}", site.origin.address), site.redis(|redis| redis.url()));
+    let origin = format!("http://{}", site.origin.listen(Ipv4Addr::LOCALHOST).await);
+    let redis = site.redis(|redis| redis.url());
     let parents: Vec<_> = site.edges.iter().map(|edge| format!("http://{}", edge.viewers())).collect();
     let child = |name: &str| {
         let mut flags = vec!["--origin", &origin, "--redis", &redis, "--edge-token-file", token];

@@ -171,6 +171,23 @@ fn check_says_everything_with_its_place_and_exits_2() {
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("/nowhere/edge.toml: cannot be read"));
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn check_refuses_a_redis_with_tls_and_says_what_is_missing() {
+    let folder = Folder::new("rediss");
+    let text = format!(
+        "[distribution]\nredis = \"rediss://:secret@redis.example.com\"\n[origin.o]\nkind = \"demo\"\n{LISTENER}{}",
+        catch_all("o")
+    );
+    let file = folder.write("edge.toml", &text);
+    let output = run(&["check", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.starts_with(&format!("{file}:1:")), "{error}");
+    assert!(error.contains("rediss:// is TLS, which the crate redis was built without"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+}
+
 #[cfg(feature = "bucket")]
 #[test]
 fn check_finds_nothing_wrong_with_the_documented_file() {

@@ -95,7 +95,7 @@ fn an_error_names_its_flag_and_comes_before_the_addresses() {
     let redis = ["--redis", "redis://127.0.0.1:1"];
     for (flags, says) in [
         (&["--redis", "nowhere"][..], "--redis: names no Redis"),
-        (&["--redis", "rediss://127.0.0.1:1"], "--redis: names no Redis without TLS"),
+        (&["--redis", "rediss://127.0.0.1:1"], "--redis: rediss:// is TLS"),
         (&["--namespace", "", redis[0], redis[1]], "--namespace: "),
         (&["--parent", "nowhere", "--edge-token-file", "none", redis[0], redis[1]], "'--parent <URL>'"),
         (&["--edge-token-file", "none", redis[0], redis[1]], "--edge-token-file: none: cannot be read"),

@@ -55,7 +55,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Client, IntoConnectionInfo, Script};
+use ::redis::{Client, IntoConnectionInfo, RedisError, Script};
 use tokio::time::{Instant, timeout};
 
 use self::link::{Link, Links};
@@ -160,9 +160,7 @@ impl Redis {
                 info.set_tcp_settings(tcp)
             })
             .and_then(Client::open)
-            .map_err(|_| {
-                ConfigError::new("redis", "names no Redis without TLS, such as redis://127.0.0.1:6379")
-            })?;
+            .map_err(|error| ConfigError::new("redis", reason(url, &error)))?;
         let key = |name: &str| format!("tower-edge:{{{}}}:{name}", settings.namespace);
         let keys = Keys {
             meta: key("meta"),
@@ -317,6 +315,14 @@ impl fmt::Debug for Redis {
     }
 }
 
+/// Why an address is none, without what it says.
+fn reason(url: &str, error: &RedisError) -> String {
+    if url.starts_with("rediss:") && error.to_string().contains("the feature is not enabled") {
+        return "rediss:// is TLS, which the crate redis was built without".to_owned();
+    }
+    "names no Redis, such as redis://127.0.0.1:6379".to_owned()
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 12)
 }
@@ -370,5 +376,10 @@ mod tests {
         let error = Redis::new("redis://:secret@host:port/", RedisSettings::default()).unwrap_err();
         assert_eq!(error.setting(), "redis");
         assert!(!error.to_string().contains("secret"), "{error}");
+        // By the features of the crate redis, which others may add to.
+        if let Err(error) = Redis::new("rediss://:secret@host/", RedisSettings::default()) {
+            let said = error.to_string();
+            assert!(said.contains("built without") && !said.contains("secret"), "{said}");
+        }
     }
 }
