@@ -1,9 +1,9 @@
 //! What the walk wants to know of a request, read in one pass over its fields.
 
 use http::header::{
-    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderMap, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, PROXY_AUTHORIZATION, RANGE,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
+    COOKIE, FORWARDED, HOST, HeaderMap, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    ORIGIN, PRAGMA, PROXY_AUTHORIZATION, RANGE, REFERER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::{Method, Uri};
 
@@ -60,9 +60,9 @@ impl Facts {
                 UPGRADE => facts.upgrade = true,
                 CONNECTION => facts.nominates |= !is_plain(value.as_bytes()),
                 ACCEPT => facts.event_stream |= value.as_bytes().trim_ascii() == b"text/event-stream",
-                _ if name.as_str().starts_with("x-") => facts.read_extension(name.as_str()),
-                _ if name.as_str() == "front-end-https" => facts.forwarding = true,
-                _ => {}
+                // They say nothing of this, and nearly every request has them.
+                HOST | USER_AGENT | ACCEPT_ENCODING | ACCEPT_LANGUAGE | COOKIE | REFERER | ORIGIN => {}
+                _ => facts.read_extension(name.as_str()),
             }
         }
         facts
@@ -70,6 +70,10 @@ impl Facts {
 
     /// The fields that `http` has no constant for.
     fn read_extension(&mut self, name: &str) {
+        if !name.starts_with("x-") {
+            self.forwarding |= name == "front-end-https";
+            return;
+        }
         match name {
             "x-forwarded-host"
             | "x-forwarded-server"

@@ -4,6 +4,7 @@
 #![allow(rustdoc::bare_urls, reason = "what clap shows of documentation is plain text")]
 
 mod admit;
+mod alarm;
 mod answer;
 mod api;
 mod args;

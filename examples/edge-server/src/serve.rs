@@ -27,6 +27,7 @@ use tower_http::trace::{DefaultOnFailure, TraceLayer};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
+use crate::alarm::Alarm;
 use crate::answer::Answer;
 use crate::config::{HEAD_FIELDS, Limits};
 use crate::patience::Patience;
@@ -148,11 +149,7 @@ impl Peer {
 /// Limits on what a viewer may send are set here, so that no default of a library decides them.
 pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
-        .max_buf_size(limits.head_size as usize);
+    server.http1().header_read_timeout(limits.head_time).max_buf_size(limits.head_size as usize);
     if limits.head_fields != HEAD_FIELDS {
         server.http1().max_headers(limits.head_fields);
     }
@@ -196,7 +193,7 @@ pub(crate) async fn accept(
 
 /// Answers the requests of one connection, until `closing` says that no more shall come.
 pub(crate) async fn connection<IO, S, B>(
-    server: Builder<TokioExecutor>,
+    mut server: Builder<TokioExecutor>,
     limits: Limits,
     stream: IO,
     peer: Peer,
@@ -219,6 +216,8 @@ pub(crate) async fn connection<IO, S, B>(
         }
         answers.call(request)
     });
+    // For the time of its heads.
+    server.http1().timer(Alarm::default());
     let stream = TokioIo::new(Patience::new(stream, limits.unread_time));
     // All that the layer writes is for debugging. Each request would pay for it whether it is written or not.
     if LevelFilter::current() >= LevelFilter::DEBUG {
