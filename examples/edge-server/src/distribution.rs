@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tower_edge::Edge;
-use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings, WithoutContact};
+use tower_edge::distribution::bus::{
+    Bus, BusInvalidator, Follower, FollowerSettings, Report, WithoutContact,
+};
 use tower_edge::distribution::viewer::AddressTable;
 use tower_edge::distribution::{Coordinates, Nearest, Parent, Parents, TierPolicy, Token};
 use tower_edge::origin::GroupPolicy;
@@ -149,22 +151,26 @@ impl Membership {
         self.addresses.as_ref()?.find(address)
     }
 
-    /// The edge for viewers at a place: of those that live, or of all if nobody knows.
+    /// The edge for viewers at a place: of those that live and do not drain, or else of those of whom nobody knows, or else of
+    /// all.
     pub(crate) async fn nearest(&self, viewer: Coordinates) -> Option<Place> {
-        let roll = self.bus.roll().await;
-        let lives = |place: &&Place| {
-            roll.as_ref().is_ok_and(|roll| {
-                let mut members = roll.members.iter();
-                members.any(|(report, heard)| {
-                    report.name == place.name && report.applied.is_some() && *heard <= SILENCE
-                })
-            })
+        let members = self.bus.roll().await.map(|roll| roll.members).unwrap_or_default();
+        let is_heard = |place: &Place, holds: fn(&Report) -> bool| {
+            let mut members = members.iter();
+            members.any(|(report, heard)| report.name == place.name && *heard <= SILENCE && holds(report))
         };
-        let of = |places: Vec<&Place>| {
-            let at = places.into_iter().map(|place| (place.at, place));
+        let lives = |place: &Place| is_heard(place, |report| report.applied.is_some() && !report.is_draining);
+        let may_live = |place: &Place| !is_heard(place, |report| report.is_draining);
+        let of = |may: &dyn Fn(&Place) -> bool| {
+            let at = self.places.iter().filter(|place| may(place)).map(|place| (place.at, place));
             at.collect::<Nearest<_>>().find(viewer).map(|place| Place::clone(place))
         };
-        of(self.places.iter().filter(lives).collect()).or_else(|| of(self.places.iter().collect()))
+        of(&lives).or_else(|| of(&may_live)).or_else(|| of(&|_| true))
+    }
+
+    /// Says that this edge is to get no more viewers.
+    pub(crate) fn drain(&self) {
+        self.follower.drain(true);
     }
 
     /// Stops following and takes the edge off the roll, so that receipts no longer wait for it.

@@ -84,6 +84,10 @@ impl Configured {
         Self { process, addresses, file, folder, log }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn get(&self, path: &str) -> String {
         self.talk(&format!("GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"))
     }
