@@ -238,6 +238,8 @@ fn check_looks_at_what_the_file_names() {
             "edge-token-file: /nowhere/token: ",
         ),
         ("redis = \"redis://127.0.0.1:1\"\naddresses = \"/nowhere/a.csv\"", "addresses: /nowhere/a.csv: "),
+        #[cfg(not(feature = "maxmind"))]
+        ("redis = \"redis://127.0.0.1:1\"\nmaxmind = \"x.mmdb\"", "maxmind: needs the feature maxmind"),
     ] {
         let file = folder.write("edge.toml", &format!("{text}[distribution]\n{lines}\n"));
         for flags in [["check", &file], ["--config", &file]] {

@@ -340,6 +340,50 @@ fn ends_well<E>(start: impl FnOnce(SocketAddr, &str) -> (u32, SocketAddr, E)) {
     until(|| edges() == [("fra-1".to_owned(), false)]);
 }
 
+#[test]
+#[cfg(feature = "maxmind")]
+fn a_database_says_where_addresses_are_that_the_table_does_not_have() {
+    let folder = Folder::new("database");
+    folder.write("table.csv", "192.0.2.0/24, 40, -75\n10.9.0.0/16, 40, -75\n");
+    let file = folder.0.join("places.mmdb").display().to_string();
+    let text = format!(
+        "name = \"fra-1\"\n{}{LISTENER}{}[control]\naddress = \"127.0.0.1:0\"\n\
+         [distribution]\nredis = \"redis://127.0.0.1:1\"\nat = [50.1, 8.7]\naddresses = \"{}\"\n\
+         maxmind = \"{file}\"\n[[distribution.edge]]\nname = \"nyc-1\"\nat = [40.7, -74.0]\n",
+        upstream("o", fresh_site()),
+        catch_all("o"),
+        folder.0.join("table.csv").display(),
+    );
+    // It is not there, and then it is none.
+    for content in [None, Some("no database")] {
+        if let Some(content) = content {
+            folder.write("places.mmdb", content);
+        }
+        let config = folder.write("edge.toml", &text);
+        for flags in [["check", &config], ["--config", &config]] {
+            let output = crate::support::run(&flags);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(error.contains(&format!("{config}:16:11: maxmind: {file}: ")), "{error}");
+        }
+    }
+    std::fs::write(&file, crate::tiny::database(50.0, 8.0)).unwrap();
+    let edge = Configured::start(folder, 2, &text);
+    let nearest = |address: &str| {
+        let (status, place) = tell(edge.addresses[1], &format!("GET /nearest?ip={address}"), "");
+        (status, place["name"].as_str().unwrap_or_default().to_owned())
+    };
+    for (address, status, name) in [
+        ("10.0.0.1", 200, "fra-1"),
+        ("10.9.0.1", 200, "nyc-1"),
+        ("192.0.2.1", 200, "nyc-1"),
+        ("198.51.100.1", 404, ""),
+        ("2001:db8::1", 404, ""),
+    ] {
+        assert_eq!(nearest(address), (status, name.to_owned()), "{address}");
+    }
+}
+
 /// A site whose answers may be kept.
 fn fresh_site() -> SocketAddr {
     origin(|_, mut stream| {
