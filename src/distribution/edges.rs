@@ -105,7 +105,6 @@ pub(super) struct Seat {
     pub(super) for_edges: Edge,
     pub(super) follower: Arc<Follower>,
     hash: u64,
-    is_draining: AtomicBool,
     is_unhealthy: AtomicBool,
     joining: AbortHandle,
 }
@@ -163,7 +162,6 @@ impl Distribution {
             edge,
             follower,
             location,
-            is_draining: AtomicBool::new(false),
             is_unhealthy: AtomicBool::new(false),
             joining: joining.abort_handle(),
         });
@@ -197,7 +195,7 @@ impl Distribution {
 
     /// Whether an edge is to get nothing new. Says whether there is one of that name.
     pub fn drain(&self, name: &str, drains: bool) -> bool {
-        self.0.change(name, |seat| seat.is_draining.store(drains, Ordering::Relaxed))
+        self.0.change(name, |seat| seat.follower.drain(drains))
     }
 
     /// Notes whether something is wrong with an edge. Says whether there is one of that name.
@@ -322,7 +320,7 @@ impl Seat {
         let progress = self.follower.progress();
         if !progress.is_on_roll || progress.applied.is_none() {
             EdgeCondition::Joining
-        } else if self.is_draining.load(Ordering::Relaxed) {
+        } else if progress.is_draining {
             EdgeCondition::Draining
         } else if self.is_unhealthy.load(Ordering::Relaxed) {
             EdgeCondition::Unhealthy

@@ -71,6 +71,7 @@ async fn edges_that_drain_or_are_unwell_are_passed_over() {
     let answered_by = async || from(&site, PARIS).await.status()[..5].to_owned();
     assert!(distribution.drain("fra-1", true) && !distribution.drain("ams-1", true));
     assert_eq!(answered_by().await, "nyc-1");
+    assert_eq!(distribution.stats().edges[0].condition, EdgeCondition::Draining);
     assert_eq!(distribution.nearest_to(PARIS.parse().unwrap()).unwrap().name(), "nyc-1");
     distribution.drain("fra-1", false);
     assert_eq!(answered_by().await, "fra-1");

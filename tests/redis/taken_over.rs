@@ -103,6 +103,7 @@ async fn an_edge_that_may_still_use_what_it_has_is_not_forgotten() {
         name: name.into(),
         applied: None,
         swept: None,
+        is_draining: false,
         trusts_for,
     };
     redis.report(&report("trusting", Some(SILENCE * 1_000))).await.unwrap();

@@ -196,6 +196,8 @@ pub(crate) struct Distribution {
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) applied: Option<String>,
+    /// It gets no more viewers, and answers those that it has.
+    pub(crate) draining: bool,
     /// Seconds ago.
     pub(crate) heard: f64,
 }

@@ -102,6 +102,9 @@ pub(crate) async fn run(file: PathBuf, config: Config) -> Result<(), Box<dyn Err
     tasks.push(tokio::spawn(async move { serve::operators(control, &closing).await }));
     tasks.push(tokio::spawn(reload(hangups, Arc::clone(&server.site), membership.clone(), file, config)));
     serve::signal().await;
+    if let Some(membership) = &membership {
+        membership.drain();
+    }
     for task in &tasks {
         task.abort();
     }

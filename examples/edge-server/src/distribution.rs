@@ -1,14 +1,17 @@
 //! This server's edge as one of a distribution: [`Membership`].
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use tokio::time::timeout;
 use tower_edge::Edge;
-use tower_edge::distribution::bus::{Bus, BusInvalidator, Follower, FollowerSettings, WithoutContact};
-use tower_edge::distribution::viewer::AddressTable;
+use tower_edge::distribution::bus::{
+    Bus, BusInvalidator, Follower, FollowerSettings, Report, WithoutContact,
+};
+use tower_edge::distribution::viewer::{AddressTable, Locate};
 use tower_edge::distribution::{Coordinates, Nearest, Parent, Parents, TierPolicy, Token};
 use tower_edge::origin::GroupPolicy;
 use tower_edge::origin::upstream::Upstream;
@@ -41,7 +44,8 @@ pub(crate) struct Membership {
     pub(crate) follower: Arc<Follower>,
     pub(crate) invalidator: BusInvalidator,
     pub(crate) places: Arc<[Place]>,
-    addresses: Option<Arc<AddressTable>>,
+    /// They say where addresses are.
+    sources: Vec<Arc<dyn Locate>>,
     pub(crate) token: Option<Token>,
 }
 
@@ -70,7 +74,7 @@ impl Membership {
             }
         }
         let invalidator = BusInvalidator::new(Arc::clone(&bus), name);
-        Ok(Self { bus, follower, invalidator, places: places.into(), addresses: None, token })
+        Ok(Self { bus, follower, invalidator, places: places.into(), sources: Vec::new(), token })
     }
 
     /// As flags say it; nothing if they don't.
@@ -103,19 +107,18 @@ impl Membership {
     /// What is wrong with it.
     pub(crate) async fn configured(edge: &Edge, config: &Config) -> Result<Option<Self>, Problem> {
         let Some(distribution) = &config.distribution else { return Ok(None) };
-        let problem = |reason| Problem { place: Some(distribution.place), reason };
-        let Named { bus, token, addresses } = named(distribution).map_err(problem)?;
+        let Named { bus, token, sources } = named(distribution)?;
         let (policy, places) = (distribution.without_contact, distribution.places.clone());
         let membership = Self::new(edge, &config.name, bus, policy, places, token).await;
-        let membership = membership.map_err(|reason| problem(format!("distribution: {reason}")))?;
-        Ok(Some(Self { addresses, ..membership }))
+        let problem =
+            |reason| Problem { place: Some(distribution.place), reason: format!("distribution: {reason}") };
+        Ok(Some(Self { sources, ..membership.map_err(problem)? }))
     }
 
     /// Looks at what a file names, and joins nothing.
     pub(crate) fn check(config: &Config) -> Result<(), Problem> {
         let Some(distribution) = &config.distribution else { return Ok(()) };
-        let outcome = named(distribution).map(drop);
-        outcome.map_err(|reason| Problem { place: Some(distribution.place), reason })
+        named(distribution).map(drop)
     }
 
     /// What is behind the edge: its parents, and `origin` where all of them fail.
@@ -146,25 +149,29 @@ impl Membership {
 
     /// Where an address is.
     pub(crate) fn locate(&self, address: IpAddr) -> Option<Coordinates> {
-        self.addresses.as_ref()?.find(address)
+        self.sources.locate(Some(address), &HeaderMap::new())
     }
 
-    /// The edge for viewers at a place: of those that live, or of all if nobody knows.
+    /// The edge for viewers at a place: of those that live and do not drain, or else of those of whom nobody knows, or else of
+    /// all.
     pub(crate) async fn nearest(&self, viewer: Coordinates) -> Option<Place> {
-        let roll = self.bus.roll().await;
-        let lives = |place: &&Place| {
-            roll.as_ref().is_ok_and(|roll| {
-                let mut members = roll.members.iter();
-                members.any(|(report, heard)| {
-                    report.name == place.name && report.applied.is_some() && *heard <= SILENCE
-                })
-            })
+        let members = self.bus.roll().await.map(|roll| roll.members).unwrap_or_default();
+        let is_heard = |place: &Place, holds: fn(&Report) -> bool| {
+            let mut members = members.iter();
+            members.any(|(report, heard)| report.name == place.name && *heard <= SILENCE && holds(report))
         };
-        let of = |places: Vec<&Place>| {
-            let at = places.into_iter().map(|place| (place.at, place));
+        let lives = |place: &Place| is_heard(place, |report| report.applied.is_some() && !report.is_draining);
+        let may_live = |place: &Place| !is_heard(place, |report| report.is_draining);
+        let of = |may: &dyn Fn(&Place) -> bool| {
+            let at = self.places.iter().filter(|place| may(place)).map(|place| (place.at, place));
             at.collect::<Nearest<_>>().find(viewer).map(|place| Place::clone(place))
         };
-        of(self.places.iter().filter(lives).collect()).or_else(|| of(self.places.iter().collect()))
+        of(&lives).or_else(|| of(&may_live)).or_else(|| of(&|_| true))
+    }
+
+    /// Says that this edge is to get no more viewers.
+    pub(crate) fn drain(&self) {
+        self.follower.drain(true);
     }
 
     /// Stops following and takes the edge off the roll, so that receipts no longer wait for it.
@@ -178,20 +185,41 @@ impl Membership {
 struct Named {
     bus: Arc<dyn Bus>,
     token: Option<Token>,
-    addresses: Option<Arc<AddressTable>>,
+    sources: Vec<Arc<dyn Locate>>,
 }
 
-fn named(distribution: &Distribution) -> Result<Named, String> {
+fn named(distribution: &Distribution) -> Result<Named, Problem> {
     let Distribution { redis: url, namespace, copies, trusts_restarts, .. } = distribution;
-    let bus = redis(url, namespace, *copies, *trusts_restarts)?;
-    let token = shown(distribution.token_file.as_deref())?;
-    let read = |file: &PathBuf| {
-        let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
-        let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
-        text.parse::<AddressTable>().map(Arc::new).map_err(|error| wrong(&error))
-    };
-    let addresses = distribution.addresses.as_ref().map(read).transpose()?;
-    Ok(Named { bus, token, addresses })
+    let at = |place| move |reason| Problem { place: Some(place), reason };
+    let problem = at(distribution.place);
+    let bus = redis(url, namespace, *copies, *trusts_restarts).map_err(problem)?;
+    let token = shown(distribution.token_file.as_deref()).map_err(problem)?;
+    // What the operator has written down counts first.
+    let mut sources = Vec::new();
+    if let Some(file) = &distribution.addresses {
+        sources.push(table(file).map_err(problem)?);
+    }
+    if let Some((file, place)) = &distribution.maxmind {
+        sources.push(database(file).map_err(at(*place))?);
+    }
+    Ok(Named { bus, token, sources })
+}
+
+fn table(file: &Path) -> Result<Arc<dyn Locate>, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("addresses: {}: {error}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    Ok(Arc::new(text.parse::<AddressTable>().map_err(|error| wrong(&error))?))
+}
+
+#[cfg(feature = "maxmind")]
+fn database(file: &Path) -> Result<Arc<dyn Locate>, String> {
+    let database = tower_edge::distribution::viewer::MaxMind::open(file);
+    Ok(Arc::new(database.map_err(|error| format!("maxmind: {error}"))?))
+}
+
+#[cfg(not(feature = "maxmind"))]
+fn database(_: &Path) -> Result<Arc<dyn Locate>, String> {
+    Err("maxmind: needs the feature maxmind of edge-server".into())
 }
 
 /// What edges show each other.

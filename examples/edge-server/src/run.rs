@@ -84,12 +84,13 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     match membership {
         None => {
             let door = Door::new(edge.layer().layer(origin_side), None, Some(upstream));
-            serve::serve(listener, move |request| door.answer(request), control, closing).await;
+            serve::serve(listener, move |request| door.answer(request), control, || {}, closing).await;
         }
         Some(membership) => {
             let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
             let door = Door::new(membership.parent(&edge, origin), membership.token.clone(), Some(upstream));
-            serve::serve(listener, move |request| door.answer(request), control, closing).await;
+            let ends = || membership.drain();
+            serve::serve(listener, move |request| door.answer(request), control, ends, closing).await;
             membership.leave().await;
         }
     }

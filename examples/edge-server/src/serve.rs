@@ -41,14 +41,15 @@ const CONTROL_CONNECTIONS: usize = 256;
 pub(crate) struct Local(pub(crate) SocketAddr);
 
 /// Answers viewers by `answer` and operators by `control` until SIGINT or SIGTERM, then lets running requests end.
-/// `closing` says so to whoever waits for something else.
+/// `ends` is told of the signal first, and `closing` says so to whoever waits for something else.
 pub(crate) async fn serve(
     listener: TcpListener,
     answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
     control: Option<(TcpListener, Router)>,
+    ends: impl FnOnce(),
     closing: watch::Sender<bool>,
 ) {
-    until_signal(vec![viewers(listener, answer, &closing)], control, &closing).await;
+    until_signal(vec![viewers(listener, answer, &closing)], control, ends, &closing).await;
 }
 
 /// Answers viewers on one listener, without end.
@@ -61,10 +62,11 @@ pub(crate) fn viewers(
     Box::pin(listen(listener, server(&limits), limits, service_fn(answer), Peer::new, closing))
 }
 
-/// Answers viewers and operators until SIGINT or SIGTERM, then lets running requests end.
+/// Answers viewers and operators until SIGINT or SIGTERM, of which `ends` is told, then lets running requests end.
 pub(crate) async fn until_signal(
     viewers: Vec<BoxFuture<'_, ()>>,
     control: Option<(TcpListener, Router)>,
+    ends: impl FnOnce(),
     closing: &watch::Sender<bool>,
 ) {
     let operators = operators(control, closing);
@@ -73,6 +75,7 @@ pub(crate) async fn until_signal(
         _ = futures_util::future::join(futures_util::future::join_all(viewers), operators) => {}
         () = signal() => {}
     }
+    ends();
     close(closing, Limits::default().shutdown_time).await;
 }
 

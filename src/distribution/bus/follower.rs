@@ -58,6 +58,8 @@ pub struct Progress {
     pub begun: Option<Position>,
     /// The edge is on the roll with its position: receipts wait for it.
     pub is_on_roll: bool,
+    /// The edge is to get nothing new, as its reports say.
+    pub is_draining: bool,
     /// How often everything was treated as invalidated, since the log could not tell what was.
     pub resets: u64,
     /// Why it was the last time.
@@ -203,6 +205,12 @@ impl Follower {
     async fn until(&self, holds: impl FnMut(&Progress) -> bool) {
         // The sender lives as long as this.
         let _ = self.inner.progress.subscribe().wait_for(holds).await.map(|_| ());
+    }
+
+    /// Whether the edge is to get nothing new, for which it says so on the roll. It goes on following, and receipts wait for
+    /// it, until it [leaves](Self::leave).
+    pub fn drain(&self, drains: bool) {
+        self.inner.progress.send_modify(|progress| progress.is_draining = drains);
     }
 
     /// Stops following, and takes the edge off the roll: receipts no longer wait for it. For an edge that serves nobody any
@@ -417,12 +425,13 @@ impl Inner {
         let mut progress = self.progress.subscribe();
         let mut backoff = Backoff::new(&self.settings);
         loop {
-            let Progress { applied, swept, is_on_roll, .. } = *progress.borrow_and_update();
+            let Progress { applied, swept, is_on_roll, is_draining, .. } = *progress.borrow_and_update();
             let report = Report {
                 id: self.id.clone(),
                 name: self.edge.0.name.clone(),
                 applied,
                 swept,
+                is_draining,
                 trusts_for: self.settings.without_contact.trusts_for(),
             };
             let began = self.now();
@@ -437,7 +446,9 @@ impl Inner {
             if !is_on_roll && applied.is_some() {
                 self.progress.send_modify(|progress| progress.is_on_roll = true);
             }
-            let news = progress.wait_for(|progress| (progress.applied, progress.swept) != (applied, swept));
+            let told = (applied, swept, is_draining);
+            let news = progress
+                .wait_for(|progress| (progress.applied, progress.swept, progress.is_draining) != told);
             let _ = timeout_at(due, news).await.map(|_| ());
         }
     }
@@ -515,6 +526,28 @@ mod tests {
             settings.without_contact = WithoutContact::Refuse { after: Duration::from_millis(2_999) };
         };
         assert_eq!(with(after), "without_contact");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_that_drains_says_so_at_once_and_is_waited_for_until_it_leaves() {
+        let bus = Arc::new(Local::new());
+        let edge = Edge::builder().name("fra-1").build().unwrap();
+        let follower = Follower::start(&edge, bus.clone(), FollowerSettings::default()).unwrap();
+        follower.joined().await;
+        let invalidator = BusInvalidator::new(bus.clone(), "test");
+        for drains in [true, false, true] {
+            follower.drain(drains);
+            // Long before a heartbeat.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let said: Vec<_> =
+                bus.roll().await.unwrap().members.into_iter().map(|(said, _)| said.is_draining).collect();
+            assert_eq!(said, [drains]);
+            let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
+            let states = receipt.completed().await.unwrap();
+            assert_eq!(states.iter().map(|edge| edge.state).collect::<Vec<_>>(), [EdgeState::Swept]);
+        }
+        follower.leave().await.unwrap();
+        assert!(bus.roll().await.unwrap().members.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -145,6 +145,8 @@ pub struct Report {
     pub applied: Option<Position>,
     /// Up to here nothing is left in its memory either.
     pub swept: Option<Position>,
+    /// It is to get nothing new, and answers what it has begun with: receipts wait for it.
+    pub is_draining: bool,
     /// So long after its last report it uses nothing stored without asking the origin. `None` if it does.
     pub trusts_for: Option<Duration>,
 }

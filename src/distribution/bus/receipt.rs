@@ -251,8 +251,14 @@ mod tests {
     const SILENCE: Duration = Duration::from_secs(5);
 
     fn roll(heard: Duration) -> Roll {
-        let report =
-            Report { id: "a/1".into(), name: "a".into(), applied: None, swept: None, trusts_for: None };
+        let report = Report {
+            id: "a/1".into(),
+            name: "a".into(),
+            applied: None,
+            swept: None,
+            is_draining: false,
+            trusts_for: None,
+        };
         Roll { incarnation: Incarnation(1), age: Duration::MAX, members: vec![(report, heard)] }
     }
 

@@ -5,6 +5,8 @@ mod fields;
 mod maxmind;
 mod prefix;
 mod table;
+#[cfg(all(test, feature = "maxmind"))]
+mod tiny;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -24,6 +24,7 @@ pub(crate) struct Distribution {
     /// Where its edges are, as far as they are named.
     pub(crate) places: Vec<Place>,
     pub(crate) addresses: Option<PathBuf>,
+    pub(crate) maxmind: Option<(PathBuf, InFile)>,
     pub(crate) place: InFile,
 }
 
@@ -42,6 +43,7 @@ impl Distribution {
         let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
         let parents = section.list("parents", forms::url);
         let addresses = section.text("addresses", words).map(|file| file.value.into());
+        let maxmind = section.text("maxmind", words).map(|file| (file.value.into(), file.place));
         let own = section.coordinates("at");
         let region = section.text("region", words).map_or_else(String::new, |region| region.value);
         let mut places = Vec::from_iter(own.map(|at| Place { name: name.to_owned(), region, at, url: None }));
@@ -81,6 +83,7 @@ impl Distribution {
             parents,
             places,
             addresses,
+            maxmind,
             place,
         })
     }

@@ -91,7 +91,11 @@ impl Config {
         };
         let distribution = |config: &Self| {
             let distribution = config.distribution.clone();
-            distribution.map(|distribution| Distribution { place: Place::default(), ..distribution })
+            distribution.map(|distribution| Distribution {
+                maxmind: distribution.maxmind.map(|(file, _)| (file, Place::default())),
+                place: Place::default(),
+                ..distribution
+            })
         };
         let differs: [(&str, bool); 8] = [
             ("name", self.name != before.name),

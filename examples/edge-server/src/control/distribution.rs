@@ -53,6 +53,7 @@ pub(super) async fn edges(State(control): Shared) -> Result<Json<api::Distributi
     let edges = members.iter().map(|(report, heard)| api::Member {
         name: report.name.clone(),
         applied: report.applied.map(|position| position.to_string()),
+        draining: report.is_draining,
         heard: heard.as_secs_f64(),
     });
     let progress = follower.progress();

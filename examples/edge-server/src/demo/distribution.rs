@@ -87,7 +87,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
     let control_address = control_address.map(|address| address.to_string()).unwrap_or_default();
     // Nobody may be reading, and the edges work all the same.
     let _ = io::stdout().write_all(help(&origin, &urls, &control_address).as_bytes());
-    serve::until_signal(viewers, control, &closing).await;
+    serve::until_signal(viewers, control, || {}, &closing).await;
     Ok(())
 }
 

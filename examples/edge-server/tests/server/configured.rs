@@ -84,6 +84,10 @@ impl Configured {
         Self { process, addresses, file, folder, log }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn get(&self, path: &str) -> String {
         self.talk(&format!("GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"))
     }
@@ -234,6 +238,8 @@ fn check_looks_at_what_the_file_names() {
             "edge-token-file: /nowhere/token: ",
         ),
         ("redis = \"redis://127.0.0.1:1\"\naddresses = \"/nowhere/a.csv\"", "addresses: /nowhere/a.csv: "),
+        #[cfg(not(feature = "maxmind"))]
+        ("redis = \"redis://127.0.0.1:1\"\nmaxmind = \"x.mmdb\"", "maxmind: needs the feature maxmind"),
     ] {
         let file = folder.write("edge.toml", &format!("{text}[distribution]\n{lines}\n"));
         for flags in [["check", &file], ["--config", &file]] {

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::configured::{self, Configured, Folder, LISTENER, catch_all, certificate, tls, upstream};
+use crate::configured::{self, Configured, Folder, LISTENER, catch_all, certificate, tls, until, upstream};
 use crate::support::{Edge, TemporaryFile, command, origin};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,11 +44,7 @@ impl Demo {
     }
 
     fn control(&self, what: &str, body: &str) -> (u16, Value) {
-        let control = self.addresses["control"];
-        let head = format!("{what} HTTP/1.1\r\nHost: {control}\r\nContent-Type: application/json\r\n");
-        let answer = exchange(control, &head, body);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+        tell(self.addresses["control"], what, body)
     }
 }
 
@@ -65,6 +63,14 @@ fn exchange(address: SocketAddr, head: &str, body: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// As an operator.
+fn tell(control: SocketAddr, what: &str, body: &str) -> (u16, Value) {
+    let head = format!("{what} HTTP/1.1\r\nHost: {control}\r\nContent-Type: application/json\r\n");
+    let answer = exchange(control, &head, body);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
 #[test]
@@ -260,6 +266,122 @@ fn a_parent_without_tls_serves_the_viewers_that_its_child_has_by_tls() {
     // Whoever has no token claims in vain.
     let claim = "GET /x HTTP/1.1\r\nHost: site\r\nConnection: close\r\nX-Forwarded-Proto: https\r\n\r\n";
     assert!(parent.talk(claim).starts_with("HTTP/1.1 308"));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn an_edge_that_was_told_to_end_gets_no_more_viewers_and_ends_its_download() {
+    ends_well(|site, redis| {
+        let nyc = Edge::controlled(site, &["--redis", redis, "--name", "nyc-1"]);
+        (nyc.id(), nyc.address, nyc)
+    });
+    ends_well(|site, redis| {
+        let (site, behavior) = (upstream("o", site), catch_all("o"));
+        let distribution = format!("[distribution]\nredis = \"{redis}\"\n");
+        let text = ["name = \"nyc-1\"\n", &site, LISTENER, &behavior, &distribution].concat();
+        let nyc = Configured::start(Folder::new("ends"), 1, &text);
+        (nyc.id(), nyc.addresses[0], nyc)
+    });
+}
+
+/// With an edge before an origin by a Redis: the number of its process, its address, and itself.
+fn ends_well<E>(start: impl FnOnce(SocketAddr, &str) -> (u32, SocketAddr, E)) {
+    const LENGTH: usize = 200_000;
+    let redis = Redis::start();
+    let goes_on = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&goes_on);
+    let slow = origin(move |_, mut stream| {
+        let half = "x".repeat(LENGTH / 2);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n{half}");
+        until(|| gate.load(Ordering::Relaxed));
+        let _ = stream.write_all(half.as_bytes());
+    });
+    let (id, address, _nyc) = start(slow, &redis.url);
+    let text = format!(
+        "name = \"fra-1\"\n{}{LISTENER}{}[control]\naddress = \"127.0.0.1:0\"\n\
+         [distribution]\nredis = \"{}\"\nat = [50.1, 8.7]\n\
+         [[distribution.edge]]\nname = \"nyc-1\"\nat = [40.7, -74.0]\n",
+        upstream("o", slow),
+        catch_all("o"),
+        redis.url,
+    );
+    let fra = Configured::start(Folder::new("drains"), 2, &text);
+    let control = fra.addresses[1];
+    let nearest = || tell(control, "GET /nearest?lat=40&lon=-75", "").1["name"].clone();
+    // Those that the log knows of, and which of them are ending.
+    let edges = || -> Vec<(String, bool)> {
+        let (_, state) = tell(control, "GET /distribution", "");
+        let edges = state["edges"].as_array().unwrap().iter();
+        edges.map(|edge| (edge["name"].as_str().unwrap().to_owned(), edge["draining"] == true)).collect()
+    };
+    until(|| edges().len() == 2 && nearest() == "nyc-1");
+
+    let mut download = TcpStream::connect(address).unwrap();
+    download.set_read_timeout(Some(PATIENCE)).unwrap();
+    download.write_all(b"GET /film HTTP/1.1\r\nHost: site\r\n\r\n").unwrap();
+    let mut got = vec![0; 1_000];
+    download.read_exact(&mut got).unwrap();
+    let told = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
+    until(|| nearest() == "fra-1");
+    // It is cut off after ten seconds, and leaves the log then.
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    let mut known = edges();
+    known.sort();
+    assert_eq!(known, [("fra-1".to_owned(), false), ("nyc-1".to_owned(), true)]);
+    let (_, receipt) = tell(control, "POST /distribution/invalidations?wait=3", r#"{"paths":["/x"]}"#);
+    let states: Vec<_> = receipt["edges"].as_array().unwrap().iter().map(|edge| &edge["state"]).collect();
+    assert_eq!(states, ["swept", "swept"], "as long as it serves it is waited for: {receipt}");
+
+    goes_on.store(true, Ordering::Relaxed);
+    download.read_to_end(&mut got).unwrap();
+    let answer = String::from_utf8(got).unwrap();
+    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1.len(), LENGTH);
+    until(|| edges() == [("fra-1".to_owned(), false)]);
+}
+
+#[test]
+#[cfg(feature = "maxmind")]
+fn a_database_says_where_addresses_are_that_the_table_does_not_have() {
+    let folder = Folder::new("database");
+    folder.write("table.csv", "192.0.2.0/24, 40, -75\n10.9.0.0/16, 40, -75\n");
+    let file = folder.0.join("places.mmdb").display().to_string();
+    let text = format!(
+        "name = \"fra-1\"\n{}{LISTENER}{}[control]\naddress = \"127.0.0.1:0\"\n\
+         [distribution]\nredis = \"redis://127.0.0.1:1\"\nat = [50.1, 8.7]\naddresses = \"{}\"\n\
+         maxmind = \"{file}\"\n[[distribution.edge]]\nname = \"nyc-1\"\nat = [40.7, -74.0]\n",
+        upstream("o", fresh_site()),
+        catch_all("o"),
+        folder.0.join("table.csv").display(),
+    );
+    // It is not there, and then it is none.
+    for content in [None, Some("no database")] {
+        if let Some(content) = content {
+            folder.write("places.mmdb", content);
+        }
+        let config = folder.write("edge.toml", &text);
+        for flags in [["check", &config], ["--config", &config]] {
+            let output = crate::support::run(&flags);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(error.contains(&format!("{config}:16:11: maxmind: {file}: ")), "{error}");
+        }
+    }
+    std::fs::write(&file, crate::tiny::database(50.0, 8.0)).unwrap();
+    let edge = Configured::start(folder, 2, &text);
+    let nearest = |address: &str| {
+        let (status, place) = tell(edge.addresses[1], &format!("GET /nearest?ip={address}"), "");
+        (status, place["name"].as_str().unwrap_or_default().to_owned())
+    };
+    for (address, status, name) in [
+        ("10.0.0.1", 200, "fra-1"),
+        ("10.9.0.1", 200, "nyc-1"),
+        ("192.0.2.1", 200, "nyc-1"),
+        ("198.51.100.1", 404, ""),
+        ("2001:db8::1", 404, ""),
+    ] {
+        assert_eq!(nearest(address), (status, name.to_owned()), "{address}");
+    }
 }
 
 /// A site whose answers may be kept.

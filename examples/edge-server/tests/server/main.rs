@@ -19,4 +19,8 @@ mod passage;
 #[cfg(unix)]
 mod places;
 mod support;
+/// The same as for the library's own tests.
+#[cfg(feature = "maxmind")]
+#[path = "../../../../src/distribution/viewer/tiny.rs"]
+mod tiny;
 mod wire;

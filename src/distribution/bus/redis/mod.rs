@@ -327,11 +327,22 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 12)
 }
 
-/// For how long the edge trusts itself, what it has applied and swept, its name; `report.lua` reads the second.
+/// Behind a name, in which there is none.
+const MARK: char = '\t';
+const DRAINING: &str = "draining";
+
+/// For how long the edge trusts itself, what it has applied and swept, its name and whether it drains; `report.lua` reads the
+/// second. The mark is part of the name to who does not know of marks: that is the name of no edge that viewers are sent to.
 fn written(report: &Report) -> String {
     let position = |at: Option<Position>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     let trusts_for = report.trusts_for.map_or_else(|| "-".to_owned(), |after| millis(after).to_string());
-    format!("{trusts_for}|{}|{}|{}", position(report.applied), position(report.swept), report.name)
+    let mut said =
+        format!("{trusts_for}|{}|{}|{}", position(report.applied), position(report.swept), report.name);
+    if report.is_draining {
+        said.push(MARK);
+        said.push_str(DRAINING);
+    }
+    said
 }
 
 fn read_report(id: &str, said: &str) -> Option<Report> {
@@ -340,7 +351,10 @@ fn read_report(id: &str, said: &str) -> Option<Report> {
     let trusts_for = known()?.map(|after| after.parse().map(Duration::from_millis)).transpose().ok()?;
     let applied = known()?.map(str::parse).transpose().ok()?;
     let swept = known()?.map(str::parse).transpose().ok()?;
-    Some(Report { id: id.to_owned(), name: parts.next()?.to_owned(), applied, swept, trusts_for })
+    let mut named = parts.next()?.split(MARK);
+    let name = named.next()?.to_owned();
+    let is_draining = named.any(|mark| mark == DRAINING);
+    Some(Report { id: id.to_owned(), name, applied, swept, is_draining, trusts_for })
 }
 
 #[cfg(test)]
@@ -353,8 +367,17 @@ mod tests {
         for (applied, swept, trusts_for) in
             [(None, None, None), (at(3), at(2), Some(Duration::from_secs(9))), (at(3), None, None)]
         {
-            let report = Report { id: "a/1".into(), name: "\"a|b\"".into(), applied, swept, trusts_for };
-            assert_eq!(read_report("a/1", &written(&report)), Some(report));
+            for is_draining in [false, true] {
+                let (id, name) = ("a/1".to_owned(), "\"a|b\"".to_owned());
+                let report = Report { id, name, applied, swept, is_draining, trusts_for };
+                assert_eq!(read_report("a/1", &written(&report)), Some(report));
+            }
+        }
+        // Of edges that know of no marks, and of others.
+        for (said, is_draining) in [("-|-|-|a", false), ("-|-|-|a\tx", false), ("-|-|-|a\tx\tdraining", true)]
+        {
+            let report = read_report("a/1", said).unwrap();
+            assert_eq!((report.name.as_str(), report.is_draining), ("a", is_draining), "{said}");
         }
         for said in ["", "-", "-|-|-", "x|-|-|a", "-|7|-|a", "-|-|x-1|a"] {
             assert_eq!(read_report("a/1", said), None, "{said}");
