@@ -145,7 +145,7 @@ mod tests {
         let mut wait = alarm.sleep(LIMIT);
         assert!(timeout(Duration::from_secs(1), &mut wait).await.is_err());
         let start = Instant::now();
-        tokio::spawn(wait).await.unwrap();
+        timeout(LIMIT, tokio::spawn(wait)).await.unwrap().unwrap();
         assert_eq!(start.elapsed(), LIMIT - Duration::from_secs(1));
     }
 
