@@ -85,7 +85,8 @@ async fn without_a_body_time_a_silent_body_is_the_members_own_affair() {
 async fn who_leaves_takes_every_request_along() {
     let eu = Keeper::stopping(&[(50, End::Hang)]);
     let us = Keeper::stopping(&[(50, End::Hang)]);
-    let mut body = begun(&group(&[&eu, &us]), get(&[])).await;
+    let group = group(&[&eu, &us]);
+    let mut body = begun(&group, get(&[])).await;
     for _ in 0..5 {
         body.frame().await.unwrap().unwrap();
     }
@@ -96,4 +97,6 @@ async fn who_leaves_takes_every_request_along() {
     assert_eq!((open(&eu), open(&us)), (1, 1), "the silent one is still listened to");
     drop(body);
     assert_eq!((open(&eu), open(&us)), (0, 0));
+    let failed: Vec<_> = group.status().iter().map(|member| member.failed).collect();
+    assert_eq!(failed, [0, 0], "to be left is no failure");
 }
