@@ -45,6 +45,17 @@ async fn a_body_that_was_only_silent_may_be_the_first_to_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_on_its_way_when_the_body_goes_on_is_let_go() {
+    const SECOND: Duration = Duration::from_secs(1);
+    // Each frame comes a second after another was asked for it, whose answer would come half a second later.
+    let eu = Keeper::stopping(&[(50, End::Trickle(BODY_TIME + SECOND))]);
+    let us = Keeper { head_after: SECOND * 3 / 2, ..Keeper::well() };
+    assert_eq!(read(begun(&group(&[&eu, &us]), get(&[])).await).await, whole());
+    assert_eq!(us.fields("range"), ["bytes=50-99", "bytes=60-99"], "twice, and no more");
+    assert_eq!(eu.fields("range"), ["", "bytes=70-99"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_body_that_breaks_off_while_others_are_asked_waits_for_them() {
     const SECOND: Duration = Duration::from_secs(1);
     for (head_after, cost) in [(HEAD_TIME - SECOND / 2, HEAD_TIME - SECOND / 2), (HEAD_TIME * 2, HEAD_TIME)] {
