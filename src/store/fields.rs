@@ -92,8 +92,12 @@ impl Fields {
 
     /// Signs a map made by [`signed`](Self::signed) anew.
     pub(super) fn sign(&self, headers: &mut HeaderMap, signature: &Signature<'_>) {
+        let before = &self.0[self.lines().before];
         let mut text = SmallVec::<[u8; 64]>::new();
-        let spelled = signature.spell(&self.0[self.lines().before], &mut text);
+        if !before.is_empty() {
+            text.reserve_exact(signature.room(before.len()));
+        }
+        let spelled = signature.spell(before, &mut text);
         let text = Bytes::from_owner(text);
         let mut fields = headers.iter_mut();
         if let (Some((age, its_age)), Some((status, its_status))) = (fields.next(), fields.next()) {
@@ -129,11 +133,14 @@ impl Fields {
 
     /// About as many bytes as an answer's map of them takes.
     pub(super) fn unpacked(&self) -> usize {
-        let each = self.lines().map(|line| match line.name {
+        let lines = self.lines();
+        // Spelled in the text, which the other values hold on to, and in one of its own when it is signed anew.
+        let before = 2 * lines.before.len();
+        let each = lines.map(|line| match line.name {
             Name::Known(_) => ENTRY,
             Name::Other(name) => ENTRY + NAME + name.len(),
         });
-        2 * ENTRY + each.sum::<usize>() + self.0.len().max(size_of::<Text>())
+        2 * ENTRY + each.sum::<usize>() + self.0.len().max(size_of::<Text>()) + before
     }
 
     fn lines(&self) -> Lines<'_> {

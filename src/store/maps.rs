@@ -73,11 +73,16 @@ const AGES: u64 = u32::MAX as u64;
 impl Maps {
     /// What they take at most, of a capacity.
     pub(super) fn share(capacity: u64) -> u64 {
-        (capacity / SHARE).min(MOST * LARGEST as u64)
+        Self::places(capacity) * LARGEST as u64
     }
 
     pub(super) fn new(capacity: u64) -> Self {
-        Self::with_places((Self::share(capacity) / LARGEST as u64) as usize)
+        Self::with_places(Self::places(capacity) as usize)
+    }
+
+    /// How many there are in a capacity: in one under 512 KiB none.
+    fn places(capacity: u64) -> u64 {
+        (capacity / SHARE / LARGEST as u64).min(MOST)
     }
 
     fn with_places(number: usize) -> Self {
@@ -279,13 +284,28 @@ mod tests {
         let heat = Heat::default();
         ask(&Maps::new(0), 1, &heat, 0, 100);
         assert!(!has_place(&heat));
-        let large = HeaderMap::from_iter([(ETAG, HeaderValue::from_bytes(&[b'x'; LARGEST]).unwrap())]);
         let (maps, outcome) = (Maps::with_places(1), Outcome::hit(1));
-        for _ in 0..100 {
-            let signature = Signature { name: "edge", outcome: &outcome, age: 1 };
-            maps.signed(&Fields::pack(&large), &heat, &signature);
+        // What was said upstream is in the block, in the first answer's text and in that of the answer signed anew.
+        for (name, length) in [(ETAG, LARGEST), (CACHE_STATUS, LARGEST / 3)] {
+            let value = HeaderValue::from_bytes(&vec![b'x'; length]).unwrap();
+            let large = Fields::pack(&HeaderMap::from_iter([(name, value)]));
+            for _ in 0..100 {
+                let signature = Signature { name: "edge", outcome: &outcome, age: 1 };
+                maps.signed(&large, &heat, &signature);
+            }
+            assert!(!has_place(&heat) && kept(&maps) == 0, "{length}");
         }
-        assert!(!has_place(&heat) && kept(&maps) == 0);
+    }
+
+    #[test]
+    fn only_what_places_may_take_is_set_aside() {
+        for capacity in [0, 64 << 10, 511 << 10, 512 << 10, 700 << 10, 64 << 20, 512 << 20, 4 << 30, u64::MAX]
+        {
+            let places = Maps::new(capacity).places.len();
+            assert_eq!(Maps::share(capacity), (places * LARGEST) as u64, "{capacity}");
+        }
+        assert_eq!(Maps::share(512 << 20), 16 << 20);
+        assert_eq!(Maps::share(u64::MAX), 64 << 20);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
 const ADMITTED: u64 = 97;
-/// An object may take up to an eighth of a shard.
+/// An object may take up to an eighth of a shard and of the maps' share of it.
 const OBJECTS_A_SHARD: u64 = 8;
 /// What an object is taken to weigh on average, to size the tables.
 const TYPICAL_WEIGHT: u64 = 16 * 1024;
@@ -50,11 +50,12 @@ impl MemoryStore {
     /// A store of `capacity` bytes that can hold an object of `max_object` bytes.
     pub(crate) fn new(capacity: u64, max_object: u64) -> Self {
         let maps = Maps::new(capacity);
-        let capacity = capacity - Maps::share(capacity);
         // quick_cache divides its capacity among shards and refuses what does not fit into one, so the largest object
-        // bounds how many shards there may be.
+        // bounds how many shards there may be. They are counted before the maps take their share: their number is a power of
+        // two, and so is the capacity most often, of which a little less has room for half as many.
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let fit = (capacity / (OBJECTS_A_SHARD * max_object.max(1))).max(1);
+        let capacity = capacity - Maps::share(capacity);
         let shards = (1u64 << fit.ilog2()).min((cores * 4).next_power_of_two());
         let items = (capacity / TYPICAL_WEIGHT).max(32 * shards);
         let options = OptionsBuilder::new()
@@ -215,6 +216,14 @@ mod tests {
             let key = key("http://a/large");
             assert!(store.insert(&key.to_key(), stored(0, object as usize), 8, &Log::default(), |_, _| {}));
             assert!(store.get(&key).is_some(), "{object} of {capacity}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_for_maps_costs_no_shard() {
+        for (capacity, object) in [(1 << 30, 64 << 20), (64 << 20, 4 << 20), (8 << 20, 512 << 10)] {
+            let store = MemoryStore::new(capacity, object);
+            assert!(store.slots.shard_capacity() <= capacity / 2, "{object} of {capacity}");
         }
     }
 

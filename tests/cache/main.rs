@@ -7,6 +7,7 @@ mod basics;
 mod bounded;
 mod collapse;
 mod contact;
+mod fields;
 mod harmless;
 mod hints;
 mod informational;

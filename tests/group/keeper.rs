@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Sleep, sleep};
-use tower::{BoxError, ServiceExt, service_fn};
+use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_edge::origin::{Group, GroupBody, GroupPolicy, Member};
 
 /// How long the object is.
@@ -105,22 +105,29 @@ impl Keeper {
     }
 
     pub(crate) fn member<B: Send + 'static>(&self, name: &str) -> Member<B> {
+        Member::new(name, self.service())
+    }
+
+    pub(crate) fn service<B: Send + 'static>(
+        &self,
+    ) -> impl Service<Request<B>, Response = Answer, Error = BoxError, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static {
         let keeper = self.clone();
-        Member::new(
-            name,
-            service_fn(move |request: Request<B>| {
-                let keeper = keeper.clone();
-                async move {
-                    keeper.asked.lock().unwrap().push(request.headers().clone());
-                    let stop = keeper.stops.lock().unwrap().pop_front();
-                    sleep(keeper.head_after).await;
-                    if stop == Some((0, End::Hang)) && keeper.head_after.is_zero() {
-                        pending::<()>().await;
-                    }
-                    Ok::<_, BoxError>(keeper.answer(request.headers(), stop))
+        service_fn(move |request: Request<B>| {
+            let keeper = keeper.clone();
+            async move {
+                keeper.asked.lock().unwrap().push(request.headers().clone());
+                let stop = keeper.stops.lock().unwrap().pop_front();
+                sleep(keeper.head_after).await;
+                if stop == Some((0, End::Hang)) && keeper.head_after.is_zero() {
+                    pending::<()>().await;
                 }
-            }),
-        )
+                Ok::<_, BoxError>(keeper.answer(request.headers(), stop))
+            }
+        })
     }
 
     fn answer(&self, request: &HeaderMap, stop: Option<(u64, End)>) -> Answer {

@@ -45,6 +45,17 @@ async fn a_body_that_was_only_silent_may_be_the_first_to_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_on_its_way_when_the_body_goes_on_is_let_go() {
+    const SECOND: Duration = Duration::from_secs(1);
+    // Each frame comes a second after another was asked for it, whose answer would come half a second later.
+    let eu = Keeper::stopping(&[(50, End::Trickle(BODY_TIME + SECOND))]);
+    let us = Keeper { head_after: SECOND * 3 / 2, ..Keeper::well() };
+    assert_eq!(read(begun(&group(&[&eu, &us]), get(&[])).await).await, whole());
+    assert_eq!(us.fields("range"), ["bytes=50-99", "bytes=60-99"], "twice, and no more");
+    assert_eq!(eu.fields("range"), ["", "bytes=70-99"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_body_that_breaks_off_while_others_are_asked_waits_for_them() {
     const SECOND: Duration = Duration::from_secs(1);
     for (head_after, cost) in [(HEAD_TIME - SECOND / 2, HEAD_TIME - SECOND / 2), (HEAD_TIME * 2, HEAD_TIME)] {
@@ -85,7 +96,8 @@ async fn without_a_body_time_a_silent_body_is_the_members_own_affair() {
 async fn who_leaves_takes_every_request_along() {
     let eu = Keeper::stopping(&[(50, End::Hang)]);
     let us = Keeper::stopping(&[(50, End::Hang)]);
-    let mut body = begun(&group(&[&eu, &us]), get(&[])).await;
+    let group = group(&[&eu, &us]);
+    let mut body = begun(&group, get(&[])).await;
     for _ in 0..5 {
         body.frame().await.unwrap().unwrap();
     }
@@ -96,4 +108,6 @@ async fn who_leaves_takes_every_request_along() {
     assert_eq!((open(&eu), open(&us)), (1, 1), "the silent one is still listened to");
     drop(body);
     assert_eq!((open(&eu), open(&us)), (0, 0));
+    let failed: Vec<_> = group.status().iter().map(|member| member.failed).collect();
+    assert_eq!(failed, [0, 0], "to be left is no failure");
 }

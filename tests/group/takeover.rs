@@ -6,9 +6,11 @@ use std::time::Duration;
 use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
-use tower_edge::origin::{MemberState, Viewer};
+use tower_edge::distribution::bus::{Follower, FollowerSettings, Local};
+use tower_edge::distribution::{Parents, Token};
+use tower_edge::origin::{GroupPolicy, MemberState, Viewer};
 use tower_edge::{CachePolicy, Edge, Outcome, Ttl};
 
 use crate::keeper::{
@@ -265,6 +267,35 @@ async fn the_rest_is_asked_for_on_behalf_of_the_same_viewer_whose_connection_is_
     assert_eq!(Arc::strong_count(&connection), 1);
     assert_eq!(read(body).await, whole());
     assert_eq!(us.fields("cookie"), ["a=b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parents_body_is_gone_on_with_by_those_that_come_next_for_it() {
+    let (one, other) = (Keeper::stopping(&[(30, End::Error)]), Keeper::stopping(&[(30, End::Error)]));
+    let origin = Keeper::well();
+    let edge = Edge::builder().name("child").build().unwrap();
+    let follower = Follower::start(&edge, Arc::new(Local::new()), FollowerSettings::default()).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let parents = Parents::new(Arc::new(follower), Token::new("of-all-these-edges-0123456789").unwrap())
+        .parent("one", one.service())
+        .parent("other", other.service())
+        .otherwise("origin", origin.service())
+        .build(GroupPolicy::default())
+        .unwrap();
+    let body = parents.oneshot(get(&[])).await.unwrap().into_body();
+    // The other one fails before its answer to the rest begins.
+    assert_eq!(read(body).await, whole());
+    assert_eq!((one.asked(), other.asked(), origin.asked()), (1, 1, 1));
+    let (first, next) = if one.fields("range") == [""] { (one, other) } else { (other, one) };
+    assert_eq!(
+        (first.fields("range"), next.fields("range")),
+        (vec![String::new()], vec!["bytes=30-99".into()])
+    );
+    for parent in [&first, &next] {
+        assert_ne!(parent.fields("tower-edge-position"), [""], "each is told how new its answer has to be");
+    }
+    assert_eq!(origin.fields("range"), ["bytes=30-99"]);
+    assert_eq!(origin.fields("tower-edge-position"), [""]);
 }
 
 #[tokio::test(start_paused = true)]
