@@ -14,59 +14,14 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backoff::Backoff;
-use super::step::{Left, Reset, Step, step};
-use super::{Bus, BusError, BusReader, Position, Read, Report, check_length, telling};
-use crate::contact::WithoutContact;
+use super::progress::Progress;
+use super::settings::FollowerSettings;
+use super::step::{Left, Step, step};
+use super::{Bus, BusError, BusReader, Position, Read, Report, telling};
 use crate::edge::Edge;
 use crate::error::ConfigError;
 use crate::invalidation::{Invalidation, Receipt, Scope};
 use crate::sync::Mutex;
-
-/// How an edge follows a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FollowerSettings {
-    /// What the edge does while it has no contact. It goes on serving by default.
-    pub without_contact: WithoutContact,
-    /// It reports at least so often: every 10 milliseconds to once a day. One second by default.
-    pub heartbeat: Duration,
-    /// After a failure it tries again so soon, and then at twice the distance each time, up to
-    /// [`heartbeat`](Self::heartbeat). A day at most; 50 milliseconds by default.
-    pub retry: Duration,
-}
-
-impl Default for FollowerSettings {
-    fn default() -> Self {
-        Self {
-            without_contact: WithoutContact::default(),
-            heartbeat: Duration::from_secs(1),
-            retry: Duration::from_millis(50),
-        }
-    }
-}
-
-/// How far an edge has followed a log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Up to here the log is in force on the edge. `None` before it has first reached the log.
-    pub applied: Option<Position>,
-    /// Up to here nothing is left in its memory either. What other edges' writes invalidate is not waited for.
-    pub swept: Option<Position>,
-    /// Up to here the log may be in force on the edge: it is being applied. What the edge asks others for from now on has
-    /// to be as new as that.
-    pub begun: Option<Position>,
-    /// The edge is on the roll with its position: receipts wait for it.
-    pub is_on_roll: bool,
-    /// The edge is to get nothing new, as its reports say.
-    pub is_draining: bool,
-    /// How often everything was treated as invalidated, since the log could not tell what was.
-    pub resets: u64,
-    /// Why it was the last time.
-    pub last_reset: Option<Reset>,
-    /// Records that could not be read, for each of which everything was treated as invalidated.
-    pub unreadable: u64,
-}
 
 /// Keeps an edge in step with a log, as long as it is held.
 ///
@@ -105,7 +60,7 @@ impl Follower {
     /// # Errors
     /// If a setting cannot work, the edge follows a log already, or there is no tokio runtime to follow in.
     pub fn start(edge: &Edge, bus: Arc<dyn Bus>, settings: FollowerSettings) -> Result<Self, ConfigError> {
-        check(&settings)?;
+        settings.check()?;
         let runtime = Handle::try_current()
             .map_err(|_| ConfigError::new("follower", "is started outside a tokio runtime"))?;
         if !edge.0.outbox.follow(true) {
@@ -244,27 +199,6 @@ impl fmt::Debug for Follower {
             .field("id", &self.id())
             .field("progress", &self.progress())
             .finish_non_exhaustive()
-    }
-}
-
-fn check(settings: &FollowerSettings) -> Result<(), ConfigError> {
-    if settings.heartbeat < Duration::from_millis(10) {
-        return Err(ConfigError::new("heartbeat", "is under 10 milliseconds"));
-    }
-    if settings.retry.is_zero() {
-        return Err(ConfigError::new("retry", "is zero: a log that is away would be asked without a pause"));
-    }
-    check_length("heartbeat", settings.heartbeat)?;
-    check_length("retry", settings.retry)?;
-    // A reading that waits for a record proves contact only as of when it began.
-    let least = settings.heartbeat.saturating_mul(3);
-    match settings.without_contact.trusts_for() {
-        Some(after) if after < least => {
-            let reason =
-                format!("after {after:?} would be without contact between heartbeats: at least {least:?}");
-            Err(ConfigError::new("without_contact", reason))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -508,24 +442,6 @@ mod tests {
         let receipt = invalidator.invalidate(Invalidation::all()).await.unwrap();
         let states = receipt.completed().await.unwrap();
         assert_eq!(states.iter().map(|edge| edge.state).collect::<Vec<_>>(), [EdgeState::Silent]);
-    }
-
-    #[tokio::test]
-    async fn settings_that_cannot_work_are_refused_by_name() {
-        let with = |change: fn(&mut FollowerSettings)| {
-            let edge = Edge::builder().build().unwrap();
-            let mut settings = FollowerSettings::default();
-            change(&mut settings);
-            Follower::start(&edge, Arc::new(Local::new()), settings).unwrap_err().setting().to_owned()
-        };
-        assert_eq!(with(|settings| settings.heartbeat = Duration::from_millis(9)), "heartbeat");
-        assert_eq!(with(|settings| settings.heartbeat = Duration::MAX), "heartbeat");
-        assert_eq!(with(|settings| settings.retry = Duration::ZERO), "retry");
-        assert_eq!(with(|settings| settings.retry = Duration::MAX), "retry");
-        let after = |settings: &mut FollowerSettings| {
-            settings.without_contact = WithoutContact::Refuse { after: Duration::from_millis(2_999) };
-        };
-        assert_eq!(with(after), "without_contact");
     }
 
     #[tokio::test(start_paused = true)]

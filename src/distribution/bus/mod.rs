@@ -62,10 +62,12 @@ mod follower;
 mod invalidator;
 mod local;
 mod position;
+mod progress;
 mod receipt;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod settings;
 mod step;
 mod telling;
 
@@ -76,14 +78,16 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 pub use self::error::BusError;
-pub use self::follower::{Follower, FollowerSettings, Progress};
+pub use self::follower::Follower;
 pub use self::invalidator::{BusInvalidateError, BusInvalidator};
 pub use self::local::Local;
 pub use self::position::{Incarnation, ParsePositionError, Position};
+pub use self::progress::Progress;
 pub use self::receipt::{BusReceipt, EdgeProgress, EdgeState};
 pub use self::record::{Record, RecordError};
 #[cfg(feature = "redis")]
 pub use self::redis::{Concern, Redis, RedisSettings};
+pub use self::settings::FollowerSettings;
 pub use self::step::Reset;
 pub use crate::contact::WithoutContact;
 use crate::error::ConfigError;
