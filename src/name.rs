@@ -18,16 +18,36 @@ pub(crate) fn item(setting: &str, name: &str) -> Result<String, ConfigError> {
     })
 }
 
+/// The name that an item stands for.
+pub(crate) fn plain(item: &str) -> String {
+    let Some(quoted) = item.strip_prefix('"').and_then(|item| item.strip_suffix('"')) else {
+        return item.to_owned();
+    };
+    let mut escaped = false;
+    quoted
+        .chars()
+        .filter(|&c| {
+            escaped = c == '\\' && !escaped;
+            !escaped
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_name_is_a_token_or_a_string() {
-        for (name, expected) in
-            [("fra-1", "fra-1"), ("1a", "\"1a\""), ("my edge", "\"my edge\""), ("a\"b", "\"a\\\"b\"")]
-        {
+        for (name, expected) in [
+            ("fra-1", "fra-1"),
+            ("1a", "\"1a\""),
+            ("my edge", "\"my edge\""),
+            ("a\"b", "\"a\\\"b\""),
+            ("\\\\ \"", "\"\\\\\\\\ \\\"\""),
+        ] {
             assert_eq!(item("name", name).unwrap(), expected);
+            assert_eq!(plain(expected), name);
         }
         assert_eq!(item("name", "a\nb").unwrap_err().setting(), "name");
     }

@@ -21,6 +21,7 @@ use super::{Bus, BusError, BusReader, Position, Read, Report, telling};
 use crate::edge::Edge;
 use crate::error::ConfigError;
 use crate::invalidation::{Invalidation, Receipt, Scope};
+use crate::name;
 use crate::sync::Mutex;
 
 /// Keeps an edge in step with a log, as long as it is held.
@@ -69,7 +70,7 @@ impl Follower {
                 format!("edge {:?} follows a log already", edge.0.name),
             ));
         }
-        let id = format!("{}/{:016x}", edge.0.name, super::random());
+        let id = format!("{}/{:016x}", name::plain(&edge.0.name), super::random());
         let inner = Arc::new(Inner {
             edge: edge.clone(),
             rules: Mutex::new(edge.clone()),
@@ -362,7 +363,7 @@ impl Inner {
             let Progress { applied, swept, is_on_roll, is_draining, .. } = *progress.borrow_and_update();
             let report = Report {
                 id: self.id.clone(),
-                name: self.edge.0.name.clone(),
+                name: name::plain(&self.edge.0.name),
                 applied,
                 swept,
                 is_draining,
@@ -419,7 +420,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_edge_applies_what_one_of_them_makes() {
         let bus = Arc::new(Local::new());
-        let edges = ["fra-1", "nyc-1"].map(|name| Edge::builder().name(name).build().unwrap());
+        let edges = ["fra-1", "1-nyc"].map(|name| Edge::builder().name(name).build().unwrap());
         let follow = |edge| Follower::start(edge, bus.clone(), FollowerSettings::default()).unwrap();
         let followers = edges.each_ref().map(follow);
         for follower in &followers {
@@ -431,7 +432,7 @@ mod tests {
         let states = receipt.completed().await.unwrap();
         assert_eq!(receipt.state().await.unwrap(), (InvalidationState::Completed, states.clone()));
         let states: Vec<_> = states.iter().map(|edge| (edge.name.as_str(), edge.state)).collect();
-        assert_eq!(states, [("fra-1", EdgeState::Swept), ("nyc-1", EdgeState::Swept)]);
+        assert_eq!(states, [("1-nyc", EdgeState::Swept), ("fra-1", EdgeState::Swept)], "as they are called");
         for (edge, follower) in edges.iter().zip(&followers) {
             assert_eq!(follower.applied(), receipt.position());
             assert_eq!(edge.invalidator().history().len(), 2, "the reset, and this");
