@@ -10,6 +10,8 @@ use crate::store::Blocks;
 
 /// Bytes are put together into blocks of this size.
 const BLOCK: usize = 256 * 1024;
+/// A body up to this size ends up in one block, which a server writes at once.
+const ONE_BLOCK: u64 = 1024 * 1024;
 /// A frame smaller than this is copied at once, so that it does not keep a read buffer alive.
 const SMALL: usize = 8 * 1024;
 /// What a piece costs beside its bytes.
@@ -144,6 +146,9 @@ impl Growing {
         if !self.is_complete() {
             return None;
         }
+        if self.pieces.len() > 1 && self.received() <= ONE_BLOCK {
+            self.blocks = 0;
+        }
         if self.blocks < self.pieces.len() {
             self.close_block();
         }
@@ -205,6 +210,19 @@ mod tests {
         let blocks = growing.finish().unwrap();
         let block = blocks.single().unwrap();
         assert_ne!(block.as_ptr(), buffer.as_ptr());
+    }
+
+    #[test]
+    fn a_body_of_a_mebibyte_ends_up_in_one_block() {
+        for (length, is_one) in [(ONE_BLOCK as usize, true), (ONE_BLOCK as usize + 1, false)] {
+            let (whole, mut growing) = (content(length), Growing::default());
+            for chunk in whole.chunks(50_000) {
+                growing.push(Bytes::copy_from_slice(chunk));
+            }
+            let blocks = growing.finish().unwrap();
+            assert_eq!(blocks.single().is_some_and(|block| block == whole), is_one);
+            assert_eq!(read(&growing, 0..length as u64), whole);
+        }
     }
 
     #[test]
