@@ -40,15 +40,19 @@ async fn the_secondary_goes_on_where_the_primary_broke_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_part_goes_on_within_its_bounds() {
-    for ranges in [true, false] {
+    // One ends where a frame does, the other within a frame.
+    let parts = [(69, "bytes=20-69", "bytes 20-69/100"), (64, "bytes=20-64", "bytes 20-64/100")];
+    for (ranges, (last, asked, answered)) in
+        [true, false].into_iter().flat_map(|ranges| parts.map(|part| (ranges, part)))
+    {
         let eu = Keeper::stopping(&[(45, End::Error)]);
         let us = Keeper { ranges, ..Keeper::well() };
-        let request = get(&[("range", "bytes=20-69"), ("if-range", "\"a\""), ("if-none-match", "\"old\"")]);
+        let request = get(&[("range", asked), ("if-range", "\"a\""), ("if-none-match", "\"old\"")]);
         let response = group(&[&eu, &us]).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
-        assert_eq!(response.headers()[CONTENT_RANGE], "bytes 20-69/100");
-        assert_eq!(read(response.into_body()).await, (object(0)[20..70].to_vec(), None), "{ranges}");
-        assert_eq!(us.fields("range"), ["bytes=45-69"]);
+        assert_eq!(response.headers()[CONTENT_RANGE], answered);
+        assert_eq!(read(response.into_body()).await, (object(0)[20..=last].to_vec(), None), "{ranges}");
+        assert_eq!(us.fields("range"), [format!("bytes=45-{last}")]);
         assert_eq!(us.fields("if-none-match"), [""], "the condition was met");
     }
 }
@@ -120,6 +124,14 @@ async fn a_member_without_ranges_is_read_from_its_beginning() {
         let us = Keeper { ranges: false, ..Keeper::well() };
         assert_eq!(read(begun(&group(&[&eu, &us]), get(&[])).await).await, whole(), "{stop}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_silence_has_the_others_asked() {
+    let eu = Keeper::stopping(&[(20, End::Trickle(BODY_TIME * 2)); 2]);
+    let us = Keeper { tag: "\"b\"", ..Keeper::well() };
+    assert_eq!(read(begun(&group(&[&eu, &us]), get(&[])).await).await, whole());
+    assert_eq!((eu.asked(), us.asked()), (2, 2), "as often as one may be asked for one answer");
 }
 
 #[tokio::test(start_paused = true)]
