@@ -99,7 +99,7 @@ pub(crate) fn shared<R>(
     } else {
         (head.status, Body::whole(source, length))
     };
-    let mut response = finish(status, headers, body, outcome, spare);
+    let mut response = finish(edge, status, headers, body, outcome, spare);
     if edge.for_edges && head.terms.source.is_explicit() {
         // What a handler said of it here counts for an edge in this process, too.
         response.extensions_mut().insert(CacheHints::new().ttl(head.terms.lifetime));
@@ -120,7 +120,7 @@ pub(crate) fn part<R>(
     let mut headers = fields(edge, head, policy, &outcome, now);
     single_range(&mut headers, &part.range, part.total);
     let body = Body::run(source, part.range.clone());
-    finish(StatusCode::PARTIAL_CONTENT, headers, body, outcome, Extensions::new())
+    finish(edge, StatusCode::PARTIAL_CONTENT, headers, body, outcome, Extensions::new())
 }
 
 /// The fields of a shared response, with `Age` and `Cache-Status` as they are now.
@@ -232,7 +232,9 @@ fn sign<R>(edge: &EdgeInner, policy: &CachePolicy, response: &mut Response<Body<
         response.extensions_mut().remove::<CacheHints>();
     }
     response.headers_mut().append(CACHE_STATUS, status(edge, &outcome));
-    response.extensions_mut().insert(outcome);
+    if edge.outcomes {
+        response.extensions_mut().insert(outcome);
+    }
 }
 
 /// Takes out the fields that are for this cache alone, if the policy has them so. The stored response keeps them: after a
@@ -256,23 +258,26 @@ pub(crate) fn made_up<R>(edge: &EdgeInner, code: StatusCode, outcome: Outcome) -
         _ => "502: the origin gave no answer\n",
     };
     let body = Body::full(Bytes::from_static(text.as_bytes()));
-    finish(code, headers, body, outcome, Extensions::new())
+    finish(edge, code, headers, body, outcome, Extensions::new())
 }
 
 fn finish<R>(
+    edge: &EdgeInner,
     status: StatusCode,
     headers: HeaderMap,
     body: Body<R>,
     outcome: Outcome,
     mut spare: Extensions,
 ) -> Response<Body<R>> {
-    // What a request brought is no business of its answer.
-    spare.clear();
-    spare.insert(outcome);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    *response.extensions_mut() = spare;
+    if edge.outcomes {
+        // What a request brought is no business of its answer.
+        spare.clear();
+        spare.insert(outcome);
+        *response.extensions_mut() = spare;
+    }
     response
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) https: bool,
+    /// Answers have their outcome among their extensions.
+    pub(crate) outcomes: bool,
     pub(crate) store: MemoryStore,
     pub(crate) memos: Memos,
     pub(crate) fills: Arc<Registry>,

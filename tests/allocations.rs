@@ -36,9 +36,13 @@ fn request(more: &[(&str, &str)]) -> Request<Full<Bytes>> {
 fn a_hit_allocates_no_more_than_this() {
     let edge = Edge::builder().build().expect("a configuration that works");
     let mut site = edge.layer().layer(service_fn(origin));
+    let plain = Edge::builder().outcomes(false).build().expect("a configuration that works");
+    let mut plain = plain.layer().layer(service_fn(origin));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let Ok(response) = site.call(request(&[])).await;
+        response.collect().await.expect("a whole body");
+        let Ok(response) = plain.call(request(&[])).await;
         response.collect().await.expect("a whole body");
     });
     let first = {
@@ -47,7 +51,8 @@ fn a_hit_allocates_no_more_than_this() {
         site.call(request).now_or_never().expect("a hit is ready at once").expect("a response");
         region.change()
     };
-    let mut allocations = |request: fn() -> Request<Full<Bytes>>| {
+    let mut allocations = |tells: bool, request: fn() -> Request<Full<Bytes>>| {
+        let site = if tells { &mut site } else { &mut plain };
         // The fields are kept as a map once they were asked for a few times in a second, and in each new second `Age` and
         // `Cache-Status` are spelled anew.
         let counted = [(); 12].map(|()| {
@@ -57,24 +62,27 @@ fn a_hit_allocates_no_more_than_this() {
                 panic!("a hit is ready at once")
             };
             let change = region.change();
-            assert!(response.extensions().get::<Outcome>().is_some_and(Outcome::is_hit));
+            let outcome = response.extensions().get::<Outcome>();
+            assert_eq!(outcome.map(Outcome::is_hit), tells.then_some(true));
             change.allocations + change.reallocations
         });
         counted.into_iter().min().expect("twelve")
     };
 
     // The fields, which are the viewer's to change, take two: their table and their values.
+    assert_eq!(allocations(false, || request(&[])), 2, "GET, without an outcome");
     // The outcome takes one, and its place among the extensions two, unless the request brought one.
     let served = || {
         let mut request = request(&[]);
         request.extensions_mut().insert("what a server knows of the viewer");
         request
     };
-    assert_eq!(allocations(served), 3, "GET, by a server");
-    assert_eq!(allocations(|| request(&[])), 5, "GET");
+    assert_eq!(allocations(true, served), 3, "GET, by a server");
+    assert_eq!(allocations(true, || request(&[])), 5, "GET");
     // What is asked for seldom is unpacked, and its values are in an allocation of their own.
     assert_eq!(first.allocations + first.reallocations, 6, "GET, for the first time");
-    assert_eq!(allocations(|| request(&[("if-none-match", "\"1\"")])), 5, "304");
+    assert_eq!(allocations(true, || request(&[("if-none-match", "\"1\"")])), 5, "304");
     // More: the values of `Content-Range` and `Content-Length`, in one, and room for them in the table.
-    assert_eq!(allocations(|| request(&[("range", "bytes=0-2")])), 7, "range");
+    assert_eq!(allocations(false, || request(&[("range", "bytes=0-2")])), 4, "range, without an outcome");
+    assert_eq!(allocations(true, || request(&[("range", "bytes=0-2")])), 7, "range");
 }

@@ -107,35 +107,67 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let facts = Facts::read(request.headers());
-        match facts.class(request.method()) {
-            Class::Read => self.read(request, facts),
-            Class::Write => self.write(request, facts),
-            Class::Other => self.pass(request, Outcome::forward(ForwardReason::Method)),
-            Class::Tunnel => {
-                let edge = Arc::clone(&self.edge.0);
-                let policy = Arc::clone(edge.policy_for(request.uri()));
-                let connects = request.method() == Method::CONNECT;
-                let exchange = self.origin.clone().oneshot(request.map(RequestBody::viewer));
-                ResponseFuture::waiting(async move {
-                    let outcome = Outcome::forward(ForwardReason::Bypass).because(Detail::Untouched);
-                    edge.counters.answered(&outcome);
-                    let response = exchange.await?;
-                    let status = response.status();
-                    if status == StatusCode::SWITCHING_PROTOCOLS || connects && status.is_success() {
-                        return Ok(response.map(Body::origin));
-                    }
-                    // An origin may ignore `Upgrade` (RFC 9110 §7.8): then this is an answer like any other.
-                    Ok(answer::passed(&edge, &policy, response, outcome))
-                })
-            }
-        }
+        self.call_with(request, |_| {})
     }
 }
 
 impl<S> Cache<S> {
+    /// The same as to call the service. `extend` gives a request what only the origin needs, such as the
+    /// [`Viewer`](crate::origin::Viewer), before it goes there. For a hit it is not called: to put one value into extensions
+    /// that have none yet, and to drop it again, takes a hit as long as the lookup.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use tower::{Layer, service_fn};
+    /// # use tower_edge::{Edge, RequestBody, origin::Viewer};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let origin = service_fn(|request: Request<RequestBody<Full<&'static [u8]>>>| async move {
+    /// #     assert!(request.extensions().get::<Viewer>().is_some());
+    /// #     Ok::<_, Infallible>(Response::new(Full::new(&b"rendered"[..])))
+    /// # });
+    /// let viewer = Viewer::new("192.0.2.7:4711".parse()?);
+    /// let cache = Edge::builder().build()?.layer().layer(origin);
+    /// let request = Request::get("http://example.com/").body(Full::new(&b""[..]))?;
+    /// let response = cache.call_with(request, |extensions| {
+    ///     extensions.insert(viewer.clone());
+    /// });
+    /// assert_eq!(response.await?.status(), 200);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn call_with<B, R>(
+        &self,
+        request: Request<B>,
+        extend: impl FnOnce(&mut Extensions),
+    ) -> ResponseFuture<R, S::Error>
+    where
+        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send + 'static,
+        B: http_body::Body + Send + 'static,
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
+    {
+        let facts = Facts::read(request.headers());
+        match facts.class(request.method()) {
+            Class::Read => self.read(request, facts, extend),
+            Class::Write => self.write(extended(request, extend), facts),
+            Class::Other => self.pass(extended(request, extend), Outcome::forward(ForwardReason::Method)),
+            Class::Tunnel => self.tunnel(extended(request, extend)),
+        }
+    }
+
     /// GET and HEAD.
-    fn read<B>(&self, request: Request<B>, facts: Facts) -> ResponseFuture<S::Body, S::Error>
+    fn read<B>(
+        &self,
+        request: Request<B>,
+        facts: Facts,
+        extend: impl FnOnce(&mut Extensions),
+    ) -> ResponseFuture<S::Body, S::Error>
     where
         S: Origin<B>,
         B: http_body::Body + Send + 'static,
@@ -149,13 +181,13 @@ impl<S> Cache<S> {
             || facts.origin_condition
             || !request.body().is_end_stream()
         {
-            return self.pass(request, bypass.because(Detail::Untouched));
+            return self.pass(extended(request, extend), bypass.because(Detail::Untouched));
         }
         let edge = &self.edge.0;
         let now = edge.clock.elapsed();
         let trust = edge.contact.trust(now);
         if trust == Trust::None {
-            return self.pass(request, bypass.because(Detail::NoContact));
+            return self.pass(extended(request, extend), bypass.because(Detail::NoContact));
         }
         let policy = edge.policy_for(request.uri());
         let (mut parts, body) = request.into_parts();
@@ -170,13 +202,14 @@ impl<S> Cache<S> {
                 NoKey::NotCanonical => bypass.because(Detail::NotCanonical),
                 NoKey::Bypass => bypass,
             };
-            return self.pass(Request::from_parts(parts, body), outcome);
+            return self.pass(extended(Request::from_parts(parts, body), extend), outcome);
         }
         let body = RequestBody::viewer(body);
         let control = request_control(&parts, &facts, policy);
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now, trust) {
             Look::Answer { stored, use_ } if stored.is_sliced() => {
+                extend(&mut parts.extensions);
                 if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
                     Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
                 }
@@ -197,6 +230,7 @@ impl<S> Cache<S> {
                     Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
                 }
                 if refreshes {
+                    extend(&mut parts.extensions);
                     let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                     miss.refresh(stored);
                 }
@@ -208,10 +242,34 @@ impl<S> Cache<S> {
                 ResponseFuture::ready(answer::made_up(edge, StatusCode::GATEWAY_TIMEOUT, outcome))
             }
             Look::Ask(ask) => {
+                extend(&mut parts.extensions);
                 let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 ResponseFuture::waiting(miss.run(ask))
             }
         }
+    }
+
+    /// Forwards what may become a tunnel.
+    fn tunnel<B>(&self, request: Request<B>) -> ResponseFuture<S::Body, S::Error>
+    where
+        S: Origin<B>,
+        B: Send + 'static,
+    {
+        let edge = Arc::clone(&self.edge.0);
+        let policy = Arc::clone(edge.policy_for(request.uri()));
+        let connects = request.method() == Method::CONNECT;
+        let exchange = self.origin.clone().oneshot(request.map(RequestBody::viewer));
+        ResponseFuture::waiting(async move {
+            let outcome = Outcome::forward(ForwardReason::Bypass).because(Detail::Untouched);
+            edge.counters.answered(&outcome);
+            let response = exchange.await?;
+            let status = response.status();
+            if status == StatusCode::SWITCHING_PROTOCOLS || connects && status.is_success() {
+                return Ok(response.map(Body::origin));
+            }
+            // An origin may ignore `Upgrade` (RFC 9110 §7.8): then this is an answer like any other.
+            Ok(answer::passed(&edge, &policy, response, outcome))
+        })
     }
 
     /// Forwards a request and touches neither it nor, but for `Cache-Status`, its answer.
@@ -229,6 +287,11 @@ impl<S> Cache<S> {
             Ok(answer::passed(&edge, &policy, response, outcome))
         })
     }
+}
+
+fn extended<B>(mut request: Request<B>, extend: impl FnOnce(&mut Extensions)) -> Request<B> {
+    extend(request.extensions_mut());
+    request
 }
 
 fn request_control(parts: &Parts, facts: &Facts, policy: &CachePolicy) -> RequestCacheControl {

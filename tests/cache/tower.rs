@@ -67,6 +67,71 @@ async fn a_server_may_share_one_cache_and_answer_with_bodies_of_its_own() {
     assert_eq!(edge.stats().hits, 1);
 }
 
+#[tokio::test]
+async fn what_only_the_origin_needs_is_asked_for_when_the_origin_is() {
+    let clock = ManualClock::new(start());
+    let edge = Edge::builder().clock(clock.clone()).build().unwrap();
+    let origin = Origin::numbered(MINUTE);
+    let cache = edge.layer().layer(origin.clone());
+    for (method, path, fields, goes, later) in [
+        ("GET", "/", &[][..], true, 0),
+        ("GET", "/", &[], false, 0),
+        ("HEAD", "/", &[("if-none-match", "\"v\"")], false, 0),
+        ("GET", "/", &[("range", "bytes=0-1")], false, 0),
+        ("GET", "/none", &[("cache-control", "only-if-cached")], false, 0),
+        ("HEAD", "/head", &[], true, 0),
+        ("GET", "/", &[("if-match", "\"v\"")], true, 0),
+        ("GET", "/", &[("x-http-method-override", "PUT")], true, 0),
+        ("GET", "/no-host", &[("host", "")], true, 0),
+        ("OPTIONS", "/", &[], true, 0),
+        ("GET", "/", &[("upgrade", "websocket")], true, 0),
+        // Stale: the answer is at hand, and the origin is asked in the background.
+        ("GET", "/", &[], true, 61),
+        ("POST", "/", &[], true, 0),
+        ("GET", "/", &[], true, 0),
+    ] {
+        clock.advance(Duration::from_secs(later));
+        let (mut asked, before) = (0, origin.asked());
+        let mut request = request(method, path, fields);
+        if path == "/no-host" {
+            request.headers_mut().insert("host", "".parse().unwrap());
+        }
+        let response = cache.call_with(request, |extensions| {
+            asked += 1;
+            extensions.insert("the viewer");
+        });
+        read(response.await.unwrap()).await.unwrap();
+        while edge.stats().fills > 0 {
+            tokio::task::yield_now().await;
+        }
+        let seen = origin.seen().split_off(before);
+        assert_eq!((seen.len(), asked), (usize::from(goes), usize::from(goes)), "{method} {path} {fields:?}");
+        assert!(seen.iter().all(|seen| seen.extensions.get() == Some(&"the viewer")), "{method} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn outcomes_are_left_out_if_nobody_wants_them() {
+    for wanted in [true, false] {
+        let edge = Edge::builder().outcomes(wanted).build().unwrap();
+        let cache = edge.layer().layer(Origin::numbered(MINUTE));
+        for (method, path, fields) in [
+            ("GET", "/", &[][..]),
+            ("GET", "/", &[]),
+            ("GET", "/none", &[("cache-control", "only-if-cached")]),
+            ("POST", "/", &[]),
+        ] {
+            let mut request = request(method, path, fields);
+            request.extensions_mut().insert("the viewer's own");
+            let response = (&cache).call(request).await.unwrap();
+            assert_eq!(response.extensions().get::<Outcome>().is_some(), wanted, "{method} {fields:?}");
+            assert!(response.extensions().get::<&str>().is_none());
+            assert!(response.headers().contains_key("cache-status"));
+            read(response).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_origin_behind_a_buffer_works() {
     // Long enough for the last in the queue.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{HOST, HeaderName};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{Extensions, HeaderMap, Request, Response, Uri};
 use tokio::time::timeout;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -118,23 +118,44 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (mut viewers, mut children) = (&self.viewers, &self.children);
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.call_with(request, |_| {})
+    }
+}
+
+impl<S> Parent<S> {
+    /// The same as to call the service. `extend` gives a request what only the origin needs, before it goes there: see
+    /// [`Cache::call_with`].
+    pub fn call_with<B, R>(
+        &self,
+        mut request: Request<B>,
+        extend: impl FnOnce(&mut Extensions),
+    ) -> ResponseFuture<R, S::Error>
+    where
+        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send + 'static,
+        B: http_body::Body + Send + 'static,
+        R: http_body::Body + Send + 'static,
+        R::Data: Send,
+        R::Error: Into<BoxError>,
+    {
         let (is_child, position) = self.take(request.headers_mut());
         // Only an edge of this process can have put it there.
         let within = request.extensions_mut().remove::<AsNewAs>().map(|AsNewAs(position)| position);
-        let (request, position) = match (is_child, within) {
+        let (mut request, position) = match (is_child, within) {
             (_, Some(position)) => (request, position),
-            (false, None) => return viewers.call(request),
+            (false, None) => return self.viewers.call_with(request, extend),
             (true, None) => {
                 let request = as_the_viewer_came(request);
                 match position {
                     Some(position) => (request, position),
-                    None => return children.call(request),
+                    None => return self.children.call_with(request, extend),
                 }
             }
         };
-        answer(children, &self.follower, self.policy.patience, request, position)
+        extend(request.extensions_mut());
+        answer(&self.children, &self.follower, self.policy.patience, request, position)
     }
 }
 
