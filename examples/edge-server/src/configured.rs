@@ -184,16 +184,17 @@ impl Server {
         let closing = self.closing.subscribe();
         let (limits, site, https_port) = (self.limits, self.site, self.https_port);
         let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
-        let answers =
-            service_fn(move |request: Request<Incoming>| current(&site).answer(request, &scheme, https_port));
+        let answers = service_fn(move |request: Request<Incoming>| {
+            current(&site).answer(request, &peer.viewer, &scheme, https_port)
+        });
         // Only these two are told to close.
         drop(self.closing);
         match certificates {
-            None => serve::connection(http, limits, stream, peer, answers, closing).await,
+            None => serve::connection(http, limits, stream, answers, closing).await,
             Some(certificates) => {
                 match timeout(limits.head_time, certificates.acceptor().accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        serve::connection(http, limits, stream, peer, answers, closing).await;
+                        serve::connection(http, limits, stream, answers, closing).await;
                     }
                     Ok(Err(error)) => tracing::debug!("no TLS: {error}"),
                     Err(_) => tracing::debug!("no TLS in time"),

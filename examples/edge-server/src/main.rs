@@ -17,6 +17,7 @@ mod demo;
 mod distribution;
 mod door;
 mod forms;
+mod front;
 mod log;
 mod media;
 mod page;

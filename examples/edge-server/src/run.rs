@@ -14,6 +14,7 @@ use tower_edge::{CachePolicy, Edge, SetCookie, Targeted, Tariff, Ttl, Writes};
 use crate::args::{self, Args, Cookies, OriginHost};
 use crate::distribution::Membership;
 use crate::door::Door;
+use crate::front::Front;
 use crate::media::{Media, slice_fits};
 use crate::single::Single;
 use crate::site::erased;
@@ -39,6 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let edge = Edge::builder()
         .name(args.name.as_str())
         .capacity(args.capacity)
+        .outcomes(false)
         .behaviors(media.behaviors("*", &policy))
         .policy(policy)
         .tariff(tariff)
@@ -83,14 +85,32 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
     match membership {
         None => {
-            let door = Door::new(edge.layer().layer(origin_side), None, Some(upstream));
-            serve::serve(listener, move |request| door.answer(request), control, || {}, closing).await;
+            let door = Door::new(Front::Alone(edge.layer().layer(origin_side)), None, Some(upstream));
+            serve::serve(
+                listener,
+                move |request, viewer| door.answer(request, viewer),
+                control,
+                || {},
+                closing,
+            )
+            .await;
         }
         Some(membership) => {
             let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
-            let door = Door::new(membership.parent(&edge, origin), membership.token.clone(), Some(upstream));
+            let door = Door::new(
+                Front::Member(membership.parent(&edge, origin)),
+                membership.token.clone(),
+                Some(upstream),
+            );
             let ends = || membership.drain();
-            serve::serve(listener, move |request| door.answer(request), control, ends, closing).await;
+            serve::serve(
+                listener,
+                move |request, viewer| door.answer(request, viewer),
+                control,
+                ends,
+                closing,
+            )
+            .await;
             membership.leave().await;
         }
     }

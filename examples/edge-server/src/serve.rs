@@ -36,7 +36,7 @@ use crate::quiet::Quiet;
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
 
-/// Where a connection of an operator was accepted. It travels in the extensions of its requests, as their [`Viewer`] does.
+/// Where a connection of an operator was accepted. It travels in the extensions of its requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local(pub(crate) SocketAddr);
 
@@ -44,7 +44,7 @@ pub(crate) struct Local(pub(crate) SocketAddr);
 /// `ends` is told of the signal first, and `closing` says so to whoever waits for something else.
 pub(crate) async fn serve(
     listener: TcpListener,
-    answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
+    answer: impl Fn(Request<Incoming>, &Viewer) -> Answer + Clone + Send + 'static,
     control: Option<(TcpListener, Router)>,
     ends: impl FnOnce(),
     closing: watch::Sender<bool>,
@@ -55,11 +55,15 @@ pub(crate) async fn serve(
 /// Answers viewers on one listener, without end.
 pub(crate) fn viewers(
     listener: TcpListener,
-    answer: impl Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
+    answer: impl Fn(Request<Incoming>, &Viewer) -> Answer + Clone + Send + 'static,
     closing: &watch::Sender<bool>,
 ) -> BoxFuture<'_, ()> {
     let limits = Limits::default();
-    Box::pin(listen(listener, server(&limits), limits, service_fn(answer), Peer::new, closing))
+    let service = move |peer: Peer| {
+        let answer = answer.clone();
+        service_fn(move |request| answer(request, &peer.viewer))
+    };
+    Box::pin(listen(listener, server(&limits), limits, service, closing))
 }
 
 /// Answers viewers and operators until SIGINT or SIGTERM, of which `ends` is told, then lets running requests end.
@@ -85,7 +89,16 @@ pub(crate) async fn operators(control: Option<(TcpListener, Router)>, closing: &
         let limits = Limits { connections: CONTROL_CONNECTIONS, ..Limits::default() };
         // One request at a time on a connection, so that their number bounds that of the requests.
         let control = TowerToHyperService::new(control);
-        listen(listener, server(&limits).http1_only(), limits, control, Peer::of_operator, closing).await;
+        let service = move |peer: Peer| {
+            let control = control.clone();
+            service_fn(move |mut request: Request<Incoming>| {
+                if let Some(local) = peer.local {
+                    request.extensions_mut().insert(local);
+                }
+                control.call(request)
+            })
+        };
+        listen(listener, server(&limits).http1_only(), limits, service, closing).await;
     }
 }
 
@@ -102,8 +115,7 @@ async fn listen<S, B>(
     listener: TcpListener,
     server: Builder<TokioExecutor>,
     limits: Limits,
-    service: S,
-    peer: impl Fn(&TcpStream, SocketAddr, bool, OwnedSemaphorePermit) -> Peer,
+    service: impl Fn(Peer) -> S,
     closing: &watch::Sender<bool>,
 ) where
     S: HttpService<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -114,17 +126,14 @@ async fn listen<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         let (stream, address, slot) = accept(&listener, &slots).await;
-        let peer = peer(&stream, address, false, slot);
-        let (server, service) = (server.clone(), service.clone());
-        tokio::spawn(connection(server, limits, stream, peer, service, closing.subscribe()));
+        let service = service(Peer::new(&stream, address, false, slot));
+        tokio::spawn(connection(server.clone(), limits, stream, service, closing.subscribe()));
     }
 }
 
-/// Who is at the other end of a connection. It travels in the extensions of its requests.
-#[derive(Clone)]
+/// A connection's two ends.
 pub(crate) struct Peer {
     pub(crate) viewer: Viewer,
-    /// Viewers' requests go without: nobody reads it there, and each would pay for it.
     local: Option<Local>,
 }
 
@@ -139,13 +148,7 @@ impl Peer {
         let _ = stream.set_nodelay(true);
         // The slot counts the connection for as long as anything is left of it, such as a tunnel.
         let viewer = Viewer::new(address).https(https).keep(Arc::new(slot));
-        Self { viewer, local: None }
-    }
-
-    /// The same, and where the connection was accepted.
-    fn of_operator(stream: &TcpStream, address: SocketAddr, https: bool, slot: OwnedSemaphorePermit) -> Self {
-        let local = stream.local_addr().ok().map(Local);
-        Self { local, ..Self::new(stream, address, https, slot) }
+        Self { viewer, local: stream.local_addr().ok().map(Local) }
     }
 }
 
@@ -199,7 +202,6 @@ pub(crate) async fn connection<IO, S, B>(
     mut server: Builder<TokioExecutor>,
     limits: Limits,
     stream: IO,
-    peer: Peer,
     answers: S,
     closing: watch::Receiver<bool>,
 ) where
@@ -211,12 +213,8 @@ pub(crate) async fn connection<IO, S, B>(
 {
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
-    let answers = service_fn(move |mut request: Request<Incoming>| {
+    let answers = service_fn(move |request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(peer.viewer.clone());
-        if let Some(local) = peer.local {
-            request.extensions_mut().insert(local);
-        }
         answers.call(request)
     });
     // For the time of its heads.

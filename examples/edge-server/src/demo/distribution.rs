@@ -21,6 +21,7 @@ use tower_edge::{Edge, Tariff};
 use crate::args::{ControlArgs, DemoArgs};
 use crate::distribution::{Membership, Place};
 use crate::door::Door;
+use crate::front::Front;
 use crate::page::OriginBody;
 use crate::site::{Source, Upload, erased};
 use crate::{control, demo, serve};
@@ -75,8 +76,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
             let parents = parents.parent("shield", parent).otherwise("origin", direct);
             erased(parents.build(GroupPolicy::default())?)
         };
-        let door = Door::new(membership.parent(&edge, behind), membership.token.clone(), None);
-        viewers.push(serve::viewers(listener, move |request| door.answer(request), &closing));
+        let door = Door::new(Front::Member(membership.parent(&edge, behind)), membership.token.clone(), None);
+        viewers.push(serve::viewers(listener, move |request, viewer| door.answer(request, viewer), &closing));
     }
     let (edge, membership) = shield.ok_or("no shield")?;
     let flags = ControlArgs { control: Some(args.control), control_token_file: None };

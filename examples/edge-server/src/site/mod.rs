@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HOST, HeaderValue, LOCATION};
+use hyper::http::Extensions;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode};
-use tower::{Layer, Service};
-use tower_edge::distribution::{Parent, Token};
-use tower_edge::{Cache, CachePolicy, Edge};
+use tower::Layer;
+use tower_edge::distribution::Token;
+use tower_edge::origin::Viewer;
+use tower_edge::{CachePolicy, Edge};
 
 use self::origins::Origins;
 pub(crate) use self::origins::{Source, Upload, erased};
@@ -29,25 +31,18 @@ use crate::admit::{admit, spell_out};
 use crate::answer::Answer;
 use crate::config::{Config, Https, Problem};
 use crate::distribution::Membership;
+use crate::front::Front;
 use crate::page::{EdgeBody, page};
 
 pub(crate) struct Site {
     edge: Edge,
-    front: Front,
+    front: Front<ToOrigin>,
     routes: Routes,
     origins: Origins,
     /// Where viewers have TLS, if the file says it.
     https_port: Option<u16>,
     /// What other edges show.
     token: Option<Token>,
-}
-
-/// What answers.
-#[derive(Clone)]
-enum Front {
-    Alone(Cache<ToOrigin>),
-    /// One of a distribution, before its parents.
-    Member(Parent<Source>),
 }
 
 impl Site {
@@ -62,6 +57,7 @@ impl Site {
             .name(config.name.as_str())
             .capacity(config.capacity)
             .max_fills(config.max_fills)
+            .outcomes(false)
             .tariff(config.tariff)
             .policy(policy);
         for behavior in behaviors {
@@ -103,7 +99,16 @@ impl Site {
     }
 
     /// Answers a request that came over a connection of this scheme. A listener with TLS has `https_port`.
-    pub(crate) fn answer(&self, mut request: Request<Incoming>, scheme: &Scheme, https_port: u16) -> Answer {
+    pub(crate) fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        viewer: &Viewer,
+        scheme: &Scheme,
+        https_port: u16,
+    ) -> Answer {
+        if self.token.is_some() {
+            request.extensions_mut().insert(viewer.clone());
+        }
         let viewers = match admit(&mut request, scheme, self.token.as_ref()) {
             Ok(scheme) => scheme,
             Err(refusal) => return page(refusal.status(), refusal.reason()).into(),
@@ -128,12 +133,11 @@ impl Site {
             // One edge stands behind both kinds of listeners.
             spell_out(&mut request, &viewers);
         }
-        request.extensions_mut().insert(Arc::clone(route));
-        // Both are always ready.
-        Answer::Cache(match &self.front {
-            Front::Alone(cache) => Service::call(&mut &*cache, request),
-            Front::Member(parent) => Service::call(&mut &*parent, request),
-        })
+        let extend = |extensions: &mut Extensions| {
+            extensions.get_or_insert_with(|| viewer.clone());
+            extensions.insert(Arc::clone(route));
+        };
+        Answer::Cache(self.front.answer(request, extend))
     }
 }
 
