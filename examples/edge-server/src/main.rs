@@ -28,6 +28,7 @@ mod serve;
 mod single;
 mod site;
 mod token;
+mod trust;
 
 use std::error::Error;
 use std::fmt::Display;

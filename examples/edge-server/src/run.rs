@@ -17,6 +17,7 @@ use crate::door::Door;
 use crate::media::{Media, slice_fits};
 use crate::single::Single;
 use crate::site::erased;
+use crate::trust::{Proxies, Trust};
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -81,14 +82,17 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let origin_side = Single::new(upstream.clone(), &origin, args.compress);
     announce(address, &origin, control_address, is_demo);
 
+    let trusted = args.trusted_proxies.into();
+    let mut trust = Trust { proxies: Proxies { trusted, fields: args.proxy_fields }, token: None };
     match membership {
         None => {
-            let door = Door::new(edge.layer().layer(origin_side), None, Some(upstream));
+            let door = Door::new(edge.layer().layer(origin_side), trust, Some(upstream));
             serve::serve(listener, move |request| door.answer(request), control, || {}, closing).await;
         }
         Some(membership) => {
             let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
-            let door = Door::new(membership.parent(&edge, origin), membership.token.clone(), Some(upstream));
+            trust.token.clone_from(&membership.token);
+            let door = Door::new(membership.parent(&edge, origin), trust, Some(upstream));
             let ends = || membership.drain();
             serve::serve(listener, move |request| door.answer(request), control, ends, closing).await;
             membership.leave().await;

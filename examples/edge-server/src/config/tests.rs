@@ -60,6 +60,7 @@ fn what_is_documented_as_default_is_the_default() {
     assert_eq!(shown.capacity, least.capacity);
     assert_eq!(shown.max_fills, least.max_fills);
     assert_eq!(shown.limits, least.limits);
+    assert_eq!((shown.proxies.fields, least.proxies.trusted.len()), (least.proxies.fields, 0));
     assert_eq!(shown.tariff.free_paths, least.tariff.free_paths);
     assert_eq!(shown.tariff.price, least.tariff.price);
     assert_eq!(shown.tariff.paths_in_progress, least.tariff.paths_in_progress);
@@ -234,6 +235,23 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         assert_eq!(wrong(&with(lines)), expected, "{lines}");
     }
     assert!(wrong("").contains("there is no [[listener]]"));
+    let first = |line: &str| wrong(&format!("{line}\n{}", with("")));
+    assert_eq!(
+        first("trusted-proxies = \"10.0.0.0/8\""),
+        "1:19: trusted-proxies: expected a list of strings, found string"
+    );
+    assert_eq!(
+        first("trusted-proxies = [\"::1/129\"]"),
+        "1:20: trusted-proxies: \"::1/129\": a prefix has a length from 0 to 128"
+    );
+    assert_eq!(
+        first("trusted-proxies = [\"::1\"]\nproxy-fields = \"forwrded\""),
+        "2:16: proxy-fields: \"forwrded\": did you mean \"forwarded\"?"
+    );
+    assert_eq!(
+        first("proxy-fields = \"forwarded\""),
+        "1:16: proxy-fields: they count only from trusted-proxies, of which there are none"
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::distribution::{Membership, Place};
 use crate::door::Door;
 use crate::page::OriginBody;
 use crate::site::{Source, Upload, erased};
+use crate::trust::Trust;
 use crate::{control, demo, serve};
 
 /// The origin is in Virginia.
@@ -75,7 +76,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
             let parents = parents.parent("shield", parent).otherwise("origin", direct);
             erased(parents.build(GroupPolicy::default())?)
         };
-        let door = Door::new(membership.parent(&edge, behind), membership.token.clone(), None);
+        let trust = Trust { token: membership.token.clone(), ..Trust::default() };
+        let door = Door::new(membership.parent(&edge, behind), trust, None);
         viewers.push(serve::viewers(listener, move |request| door.answer(request), &closing));
     }
     let (edge, membership) = shield.ok_or("no shield")?;

@@ -17,7 +17,7 @@ use hyper::header::{ALLOW, HOST, HeaderValue, LOCATION};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode};
 use tower::{Layer, Service};
-use tower_edge::distribution::{Parent, Token};
+use tower_edge::distribution::Parent;
 use tower_edge::{Cache, CachePolicy, Edge};
 
 use self::origins::Origins;
@@ -30,6 +30,7 @@ use crate::answer::Answer;
 use crate::config::{Config, Https, Problem};
 use crate::distribution::Membership;
 use crate::page::{EdgeBody, page};
+use crate::trust::Trust;
 
 pub(crate) struct Site {
     edge: Edge,
@@ -38,8 +39,7 @@ pub(crate) struct Site {
     origins: Origins,
     /// Where viewers have TLS, if the file says it.
     https_port: Option<u16>,
-    /// What other edges show.
-    token: Option<Token>,
+    trust: Trust,
 }
 
 /// What answers.
@@ -81,7 +81,8 @@ impl Site {
         let behind = membership.before(erased(ToOrigin(self.routes.clone())), &config.name, parents);
         let behind = behind.map_err(|reason| vec![Problem { place: None, reason }])?;
         let front = Front::Member(membership.parent(&self.edge, behind));
-        Ok(Self { front, token: membership.token.clone(), ..self })
+        let trust = Trust { token: membership.token.clone(), ..self.trust };
+        Ok(Self { front, trust, ..self })
     }
 
     /// This site under another configuration: the edge keeps what it has, and so do origins that are as they were.
@@ -95,7 +96,8 @@ impl Site {
         let origins = Origins::new(config, before).await?;
         let routes = Routes::new(edge.clone(), &config.behaviors, &origins);
         let front = Front::Alone(edge.layer().layer(ToOrigin(routes.clone())));
-        Ok(Self { edge, front, routes, origins, https_port: config.https_port, token: None })
+        let trust = Trust { proxies: config.proxies.clone(), token: None };
+        Ok(Self { edge, front, routes, origins, https_port: config.https_port, trust })
     }
 
     pub(crate) fn edge(&self) -> &Edge {
@@ -104,7 +106,7 @@ impl Site {
 
     /// Answers a request that came over a connection of this scheme. A listener with TLS has `https_port`.
     pub(crate) fn answer(&self, mut request: Request<Incoming>, scheme: &Scheme, https_port: u16) -> Answer {
-        let viewers = match admit(&mut request, scheme, self.token.as_ref()) {
+        let viewers = match admit(&mut request, scheme, &self.trust) {
             Ok(scheme) => scheme,
             Err(refusal) => return page(refusal.status(), refusal.reason()).into(),
         };
