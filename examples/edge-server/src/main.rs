@@ -27,6 +27,7 @@ mod run;
 mod serve;
 mod single;
 mod site;
+mod streams;
 mod token;
 mod trust;
 
