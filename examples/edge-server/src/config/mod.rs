@@ -95,7 +95,9 @@ impl Config {
         let distribution = |config: &Self| {
             let distribution = config.distribution.clone();
             distribution.map(|distribution| Distribution {
-                maxmind: distribution.maxmind.map(|(file, _)| (file, Place::default())),
+                // They are read again.
+                addresses: None,
+                maxmind: None,
                 place: Place::default(),
                 ..distribution
             })
@@ -118,7 +120,11 @@ impl Config {
         for group in &mut self.groups {
             group.policy.proxy_status = Some(started.name.clone());
         }
-        Self { name: started.name.clone(), distribution: started.distribution.clone(), ..self }
+        let mut distribution = started.distribution.clone();
+        if let (Some(kept), Some(new)) = (&mut distribution, self.distribution) {
+            (kept.addresses, kept.maxmind) = (new.addresses, new.maxmind);
+        }
+        Self { name: started.name.clone(), distribution, ..self }
     }
 
     fn read_noting(text: &str, notes: &Notes<'_>) -> Option<Self> {

@@ -382,6 +382,27 @@ fn a_database_says_where_addresses_are_that_the_table_does_not_have() {
     ] {
         assert_eq!(nearest(address), (status, name.to_owned()), "{address}");
     }
+
+    // Both are read again, and what is wrong with one leaves all as it was.
+    let (home, away) = ((200, "fra-1".to_owned()), (200, "nyc-1".to_owned()));
+    edge.folder.write("table.csv", "198.51.100.0/24, 40, -75\n");
+    std::fs::write(&file, "no database").unwrap();
+    edge.reload(&text, &format!("not reconfigured: {}:16:11: maxmind: {file}: ", edge.file));
+    assert_eq!((nearest("10.0.0.1"), nearest("192.0.2.1")), (home.clone(), away.clone()));
+    assert_eq!(nearest("198.51.100.1").0, 404);
+    std::fs::write(&file, crate::tiny::database(40.0, -75.0)).unwrap();
+    edge.reload(&text, "reconfigured from");
+    assert_eq!((nearest("10.0.0.1"), nearest("198.51.100.1")), (away.clone(), away.clone()));
+    assert_eq!(nearest("192.0.2.1").0, 404);
+    edge.folder.write("table.csv", "10.0.0.0/8, 91, 0\n");
+    let table = edge.folder.0.join("table.csv").display().to_string();
+    edge.reload(&text, &format!("not reconfigured: {}:15:13: addresses: {table}: ", edge.file));
+    assert_eq!((nearest("10.0.0.1"), nearest("198.51.100.1")), (away.clone(), away));
+    // So are other files, and none.
+    let other = edge.folder.write("other.csv", "10.0.0.0/8, 50, 8\n");
+    let maxmind = format!("maxmind = \"{file}\"");
+    edge.reload(&text.replace(&table, &other).replace(&maxmind, ""), "reconfigured from");
+    assert_eq!((nearest("10.0.0.1"), nearest("198.51.100.1").0), (home, 404));
 }
 
 /// A site whose answers may be kept.
