@@ -50,7 +50,12 @@ impl Distribution {
         for edge in section.sections("edge") {
             let (name, at) = (edge.needed("name", forms::name), edge.needed_coordinates("at"));
             let region = edge.text("region", words).map_or_else(String::new, |region| region.value);
-            let url = edge.text("url", words).map(|url| url.value);
+            let url = edge.text("url", |text| Ok::<_, &str>(text.to_owned())).map(|url| {
+                if let Err(reason) = forms::base(&url.value) {
+                    edge.problem(url.place, format!("[[distribution.edge]] url: {:?}: {reason}", url.value));
+                }
+                url.value
+            });
             let (Some(name), Some(at)) = (name, at) else { continue };
             if places.iter().any(|place: &Place| place.name == name.value) {
                 edge.problem(name.place, format!("another edge is called {:?}", name.value));

@@ -211,6 +211,10 @@ fn what_is_wrong_has_a_place_and_a_reason() {
             "[distribution]\nredis = \"redis://a\"\nedge-token-file = \"t\"\nparents = [\"http://b\", \"http://b\"]",
             "11:24: parents: \"http://b\" is there twice",
         ),
+        (
+            "[distribution]\nredis = \"redis://a\"\n[[distribution.edge]]\nname = \"b\"\nat = [1, 2]\nurl = \"b.example\"",
+            "13:7: [[distribution.edge]] url: \"b.example\": must start with http:// or https://",
+        ),
         ("[group.g]\nmembers = [\"a\", \"b\"]", "9:17: there is no origin \"b\""),
         ("[group.g]\nmembers = [\"a\", \"a\"]", "9:17: \"a\" is there twice"),
         ("[group.g]\nmembers = []", "8:8: members is missing or empty"),
