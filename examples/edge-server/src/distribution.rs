@@ -1,8 +1,9 @@
 //! This server's edge as one of a distribution: [`Membership`].
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -46,6 +47,8 @@ pub(crate) struct Membership {
     pub(crate) places: Arc<[Place]>,
     /// They say where addresses are. Clones share them.
     sources: Arc<RwLock<Sources>>,
+    /// Those of the last configuration that was built, by their URLs: the next keeps their connections. Clones share them.
+    parents: Arc<Mutex<BTreeMap<String, Upstream>>>,
     pub(crate) token: Option<Token>,
 }
 
@@ -74,7 +77,8 @@ impl Membership {
             }
         }
         let invalidator = BusInvalidator::new(Arc::clone(&bus), name);
-        Ok(Self { bus, follower, invalidator, places: places.into(), sources: Arc::default(), token })
+        let (places, sources, parents) = (places.into(), Arc::default(), Arc::default());
+        Ok(Self { bus, follower, invalidator, places, sources, parents, token })
     }
 
     /// As flags say it; nothing if they don't.
@@ -134,11 +138,21 @@ impl Membership {
         }
         let token = self.token.clone().ok_or("parents need a token that shows that an edge asks them")?;
         let mut service = Parents::new(Arc::clone(&self.follower), token).otherwise("origin", origin);
+        let mut known = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut built = BTreeMap::new();
         for parent in parents {
-            let upstream = Upstream::builder(parent.as_str()).name(name).build();
-            let upstream = upstream.map_err(|error| format!("parent {parent}: {error}"))?;
+            // Its URL is all there is to set, since an edge keeps its name.
+            let upstream = match known.get(parent) {
+                Some(upstream) => upstream.clone(),
+                None => {
+                    let upstream = Upstream::builder(parent.as_str()).name(name).build();
+                    upstream.map_err(|error| format!("parent {parent}: {error}"))?
+                }
+            };
+            built.insert(parent.clone(), upstream.clone());
             service = service.parent(parent.as_str(), upstream);
         }
+        *known = built;
         service.build(GroupPolicy::default()).map(erased).map_err(|error| error.to_string())
     }
 
