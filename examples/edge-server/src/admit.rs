@@ -1,9 +1,7 @@
 //! Which requests come in, and what they leave at the door.
 //!
 //! This server is the trust boundary. What it would not understand the same way as the origin is refused,
-//! and what viewers say about forwarding is removed, before the cache makes a key of the request.
-
-use std::net::SocketAddr;
+//! and what is said about forwarding is removed, and heard only from who is believed, before the cache makes a key of the request.
 
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONNECTION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
@@ -11,8 +9,9 @@ use hyper::header::{
 };
 use hyper::http::uri::{Authority, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
-use tower_edge::distribution::Token;
 use tower_edge::origin::Viewer;
+
+use crate::trust::{Told, Trust};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub(crate) enum Refusal {
     Connect,
     /// The target is neither a path, a URL with one, nor the `*` of `OPTIONS`.
     Target,
-    /// The target's scheme is not the connection's.
+    /// The target's scheme is neither the connection's nor the one that a trusted proxy names.
     Scheme,
     /// HTTP/1.1 without `Host` (RFC 9112 §3.2).
     NoHost,
@@ -56,28 +55,32 @@ impl Refusal {
 }
 
 /// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin
-/// shall see. What is returned is the scheme that the viewer used: who shows the token is another edge, and says by which its
-/// viewer came, and from where.
+/// shall see. What is returned is the scheme that the viewer used: who is trusted says by which it was, and from where.
 ///
 /// # Errors
 ///
 /// A request that another server may understand differently is refused.
 pub(crate) fn admit<B>(
     request: &mut Request<B>,
-    scheme: &Scheme,
-    token: Option<&Token>,
+    connection: &Scheme,
+    trust: &Trust,
 ) -> Result<Scheme, Refusal> {
-    check_target(request, scheme)?;
+    let Told { address, scheme: told } = if trust.is_in_nobody() {
+        Told::default()
+    } else {
+        let peer = request.extensions().get::<Viewer>().map(|peer| peer.address().ip());
+        trust.told(request.headers(), peer)
+    };
+    check_target(request, connection, told.as_ref())?;
     let seen = Seen::of(request.headers());
-    check_host(request, &seen, if *scheme == Scheme::HTTPS { 443 } else { 80 })?;
+    check_host(request, &seen)?;
     let Seen { cookies, forwarding, .. } = seen;
-    let is_edge = token.is_some_and(|token| token.is_shown(request.headers()));
-    let told = if is_edge { told_scheme(request.headers()) } else { None };
-    if is_edge
-        && let Some(address) = told_address(request.headers())
-        && let Some(edge) = request.extensions_mut().remove::<Viewer>()
+    if (address.is_some() || told.is_some())
+        && let Some(peer) = request.extensions_mut().remove::<Viewer>()
     {
-        request.extensions_mut().insert(edge.at(address));
+        let (address, is_https) = (address.unwrap_or(peer.address()), peer.is_https());
+        let is_https = told.as_ref().map_or(is_https, |told| *told == Scheme::HTTPS);
+        request.extensions_mut().insert(peer.at(address).https(is_https));
     }
     if forwarding {
         remove_forwarding(request.headers_mut());
@@ -86,11 +89,11 @@ pub(crate) fn admit<B>(
         join_cookies(request.headers_mut());
     }
     match told {
-        Some(told) if told != *scheme => {
+        Some(told) if told != *connection => {
             spell_out(request, &told);
             Ok(told)
         }
-        _ => Ok(scheme.clone()),
+        _ => Ok(connection.clone()),
     }
 }
 
@@ -104,26 +107,6 @@ pub(crate) fn spell_out<B>(request: &mut Request<B>, scheme: &Scheme) {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     (parts.scheme, parts.authority) = (Some(scheme.clone()), Some(authority));
     *request.uri_mut() = Uri::from_parts(parts).expect("a path with a scheme and an authority is a URI");
-}
-
-/// The scheme that the edge before this one names.
-fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
-    match last_told(headers, "x-forwarded-proto")? {
-        "https" => Some(Scheme::HTTPS),
-        "http" => Some(Scheme::HTTP),
-        _ => None,
-    }
-}
-
-/// Where its viewer is. The port is told by nobody.
-fn told_address(headers: &HeaderMap) -> Option<SocketAddr> {
-    Some(SocketAddr::new(last_told(headers, "x-forwarded-for")?.parse().ok()?, 0))
-}
-
-/// The edge before this one has put its own at the end.
-fn last_told<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let line = headers.get_all(name).iter().next_back()?;
-    Some(line.to_str().ok()?.rsplit(',').next()?.trim())
 }
 
 /// What has to be known of the fields, by one pass over them: most have nothing to be looked up for.
@@ -155,12 +138,13 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refusal> {
+fn check_target<B>(request: &Request<B>, connection: &Scheme, told: Option<&Scheme>) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::Connect);
     }
     let uri = request.uri();
-    if uri.scheme().is_some_and(|scheme| scheme != connection) {
+    // Over HTTP/2 a proxy names the scheme of its own connection, or that of its viewer's.
+    if uri.scheme().is_some_and(|scheme| scheme != connection && Some(scheme) != told) {
         return Err(Refusal::Scheme);
     }
     // `GET example.com` parses as an authority without a path.
@@ -174,7 +158,9 @@ fn check_target<B>(request: &Request<B>, connection: &Scheme) -> Result<(), Refu
     }
 }
 
-fn check_host<B>(request: &Request<B>, seen: &Seen<'_>, default_port: u16) -> Result<(), Refusal> {
+fn check_host<B>(request: &Request<B>, seen: &Seen<'_>) -> Result<(), Refusal> {
+    // It counts only beside a target with a host, and so with a scheme.
+    let default_port = if request.uri().scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     let target = match request.uri().authority() {
         Some(authority) => Some(HostAndPort::of(authority, default_port)?),
         None => None,
@@ -288,7 +274,12 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use tower_edge::distribution::Token;
+
     use super::*;
+    use crate::trust::Proxies;
 
     const HTTP: Scheme = Scheme::HTTP;
     const HTTPS: Scheme = Scheme::HTTPS;
@@ -333,7 +324,8 @@ mod tests {
             ("GET", "a", &["a"], Err(Target)),
             ("CONNECT", "a:443", &["a:443"], Err(Connect)),
         ] {
-            let answer = admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, None);
+            let answer =
+                admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, &Trust::default());
             assert_eq!(answer, expected.map(|()| HTTP), "{method} {target} {hosts:?}");
         }
     }
@@ -347,7 +339,7 @@ mod tests {
             (Version::HTTP_10, "/", &[], Ok(())),
             (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
         ] {
-            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP, None);
+            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP, &Trust::default());
             assert_eq!(answer, expected.map(|()| HTTP), "{version:?} {target} {hosts:?}");
         }
     }
@@ -361,7 +353,11 @@ mod tests {
             ("http://a/", "a", Err(Refusal::Scheme)),
         ] {
             let mut request = request(Version::HTTP_11, "GET", target, &[host]);
-            assert_eq!(admit(&mut request, &HTTPS, None), expected.map(|()| HTTPS), "{target} {host}");
+            assert_eq!(
+                admit(&mut request, &HTTPS, &Trust::default()),
+                expected.map(|()| HTTPS),
+                "{target} {host}"
+            );
         }
     }
 
@@ -371,13 +367,14 @@ mod tests {
         for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"] {
             request.headers_mut().insert(name, HeaderValue::from_static("evil"));
         }
-        admit(&mut request, &HTTP, None).unwrap();
+        admit(&mut request, &HTTP, &Trust::default()).unwrap();
         assert_eq!(request.headers().keys().collect::<Vec<_>>(), [HOST]);
     }
 
     #[test]
     fn an_edge_says_by_which_scheme_its_viewer_came() {
-        let token = Token::new("0123456789abcdef").unwrap();
+        let token = Token::new("0123456789abcdef").ok();
+        let trust = Trust { token, ..Trust::default() };
         for (shown, connection, told, scheme, target) in [
             ("0123456789abcdef", HTTP, "https", HTTPS, "https://a/x?y"),
             ("0123456789abcdef", HTTPS, "https, http", HTTP, "http://a/x?y"),
@@ -389,16 +386,17 @@ mod tests {
             request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
             request.headers_mut().insert("x-forwarded-proto", told.parse().unwrap());
             let mut nobody_knows = request.clone();
-            assert_eq!(admit(&mut request, &connection, Some(&token)), Ok(scheme), "{told}");
+            assert_eq!(admit(&mut request, &connection, &trust), Ok(scheme), "{told}");
             assert_eq!(request.uri(), target, "{told}");
             assert!(!request.headers().contains_key("x-forwarded-proto"));
-            assert_eq!(admit(&mut nobody_knows, &connection, None), Ok(connection));
+            assert_eq!(admit(&mut nobody_knows, &connection, &Trust::default()), Ok(connection));
         }
     }
 
     #[test]
     fn an_edge_says_where_its_viewer_is() {
-        let token = Token::new("0123456789abcdef").unwrap();
+        let token = Token::new("0123456789abcdef").ok();
+        let trust = Trust { token, ..Trust::default() };
         for (shown, told, address) in [
             ("0123456789abcdef", "192.0.2.1", "192.0.2.1:0"),
             ("0123456789abcdef", "evil, 2001:db8::1", "[2001:db8::1]:0"),
@@ -409,10 +407,48 @@ mod tests {
             request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
             request.headers_mut().insert("x-forwarded-for", told.parse().unwrap());
             request.extensions_mut().insert(Viewer::new("198.51.100.1:9".parse().unwrap()));
-            admit(&mut request, &HTTP, Some(&token)).unwrap();
+            admit(&mut request, &HTTP, &trust).unwrap();
             assert!(!request.headers().contains_key("x-forwarded-for"));
             let viewer: &Viewer = request.extensions().get().unwrap();
             assert_eq!(viewer.address(), address.parse().unwrap(), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_by_which_scheme_and_from_where_its_viewer_came() {
+        let trusted = ["198.51.100.0/24".parse().unwrap()].into();
+        let trust = Trust { proxies: Proxies { trusted, ..Proxies::default() }, ..Trust::default() };
+        for (peer, version, connection, asked, told, expected) in [
+            ("198.51.100.1", Version::HTTP_11, HTTP, "/x", "https", Ok((HTTPS, "https://a/x"))),
+            ("198.51.100.1", Version::HTTP_11, HTTP, "/x", "http", Ok((HTTP, "/x"))),
+            ("198.51.100.1", Version::HTTP_11, HTTPS, "/x", "http", Ok((HTTP, "http://a/x"))),
+            ("198.51.100.1", Version::HTTP_11, HTTPS, "/x", "", Ok((HTTPS, "/x"))),
+            ("198.51.100.1", Version::HTTP_2, HTTP, "http://a/x", "https", Ok((HTTPS, "https://a/x"))),
+            ("198.51.100.1", Version::HTTP_2, HTTP, "https://a/x", "https", Ok((HTTPS, "https://a/x"))),
+            ("198.51.100.1", Version::HTTP_2, HTTP, "https://a/x", "http", Err(Refusal::Scheme)),
+            ("198.51.101.1", Version::HTTP_2, HTTP, "https://a/x", "https", Err(Refusal::Scheme)),
+            ("198.51.101.1", Version::HTTP_11, HTTP, "/x", "https", Ok((HTTP, "/x"))),
+        ] {
+            let what = format!("{peer} {version:?} {connection} {asked} {told}");
+            let mut request = request(version, "GET", asked, if asked == "/x" { &["a"] } else { &[] });
+            for (name, value) in [
+                ("x-forwarded-proto", told),
+                ("x-forwarded-for", "6.6.6.6, 192.0.2.1"),
+                ("forwarded", "for=7.7.7.7"),
+            ] {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+            let address = SocketAddr::new(peer.parse().unwrap(), 9);
+            request.extensions_mut().insert(Viewer::new(address).https(connection == HTTPS));
+            let admitted = admit(&mut request, &connection, &trust);
+            let found = admitted.map(|scheme| (scheme, request.uri().to_string()));
+            assert_eq!(found, expected.map(|(scheme, uri)| (scheme, uri.to_owned())), "{what}");
+            let Ok((scheme, _)) = found else { continue };
+            assert!(!request.headers().keys().any(is_forwarding), "{what}");
+            let viewer: &Viewer = request.extensions().get().unwrap();
+            let is_trusted = peer == "198.51.100.1";
+            let address = if is_trusted { "192.0.2.1:0".parse().unwrap() } else { address };
+            assert_eq!((viewer.address(), viewer.is_https()), (address, scheme == HTTPS), "{what}");
         }
     }
 
@@ -421,7 +457,7 @@ mod tests {
         let mut request = request(Version::HTTP_2, "GET", "http://a/", &[]);
         request.headers_mut().append(COOKIE, HeaderValue::from_static("a=1"));
         request.headers_mut().append(COOKIE, HeaderValue::from_static("b=2"));
-        admit(&mut request, &HTTP, None).unwrap();
+        admit(&mut request, &HTTP, &Trust::default()).unwrap();
         assert_eq!(request.headers().get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

@@ -9,10 +9,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hyper::http::HeaderName;
 use tower_edge::distribution::Coordinates;
 use tower_edge::distribution::bus::WithoutContact;
+use tower_edge::distribution::viewer::Prefix;
 
 use crate::client::Call;
 use crate::forms;
 use crate::media::{MOST_AHEAD, Preset};
+use crate::trust::Fields;
 
 /// What this process is to do.
 #[derive(Debug)]
@@ -166,6 +168,15 @@ pub(crate) struct Args {
     /// Large objects are fetched and kept in slices of this size, each when somebody needs it, such as 1MiB
     #[arg(long, value_name = "SIZE", value_parser = forms::size)]
     pub(crate) slice: Option<u64>,
+
+    /// A proxy in front, such as a load balancer or what ends TLS, by its address or as 10.0.0.0/8, that is believed about where
+    /// viewers are and whether they have TLS; may be repeated
+    #[arg(long = "trusted-proxy", value_name = "ADDRESSES")]
+    pub(crate) trusted_proxies: Vec<Prefix>,
+
+    /// The fields in which those proxies say it; the others are taken for a viewer's own, and removed
+    #[arg(long, value_name = "WHICH", default_value = "x-forwarded", requires = "trusted_proxies")]
+    pub(crate) proxy_fields: Fields,
 
     #[command(flatten)]
     pub(crate) control: ControlArgs,

@@ -244,12 +244,15 @@ async fn reload(
                 Some(membership) => new.joined(membership, &config),
                 None => Ok(new),
             });
-            Ok::<_, Report>((new.map_err(|problems| report(&file, problems))?, differs))
+            let new = new.map_err(|problems| report(&file, problems))?;
+            let sources = read_sources(config).await.map_err(|problem| report(&file, vec![problem]))?;
+            Ok::<_, Report>((new, sources, differs))
         };
         match outcome.await {
-            Ok((new, differs)) => {
+            Ok((new, sources, differs)) => {
                 if let Some(membership) = &membership {
                     membership.follower.reconfigured(new.edge());
+                    membership.locate_by(sources);
                 }
                 *site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                 if let Some(fixed) = differs {
@@ -264,6 +267,16 @@ async fn reload(
             }
         }
     }
+}
+
+/// What says where addresses are. A database may be large, and requests go on meanwhile.
+#[cfg(unix)]
+async fn read_sources(config: Config) -> Result<crate::distribution::Sources, Problem> {
+    use crate::distribution::{Sources, sources};
+
+    let Some(distribution) = config.distribution else { return Ok(Sources::default()) };
+    let reading = tokio::task::spawn_blocking(move || sources(&distribution));
+    reading.await.unwrap_or_else(|error| Err(Problem { place: None, reason: error.to_string() }))
 }
 
 #[cfg(not(unix))]

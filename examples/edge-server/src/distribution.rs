@@ -1,8 +1,9 @@
 //! This server's edge as one of a distribution: [`Membership`].
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -44,8 +45,10 @@ pub(crate) struct Membership {
     pub(crate) follower: Arc<Follower>,
     pub(crate) invalidator: BusInvalidator,
     pub(crate) places: Arc<[Place]>,
-    /// They say where addresses are.
-    sources: Vec<Arc<dyn Locate>>,
+    /// They say where addresses are. Clones share them.
+    sources: Arc<RwLock<Sources>>,
+    /// Those of the last configuration that was built, by their URLs: the next keeps their connections. Clones share them.
+    parents: Arc<Mutex<BTreeMap<String, Upstream>>>,
     pub(crate) token: Option<Token>,
 }
 
@@ -74,7 +77,8 @@ impl Membership {
             }
         }
         let invalidator = BusInvalidator::new(Arc::clone(&bus), name);
-        Ok(Self { bus, follower, invalidator, places: places.into(), sources: Vec::new(), token })
+        let (places, sources, parents) = (places.into(), Arc::default(), Arc::default());
+        Ok(Self { bus, follower, invalidator, places, sources, parents, token })
     }
 
     /// As flags say it; nothing if they don't.
@@ -112,7 +116,9 @@ impl Membership {
         let membership = Self::new(edge, &config.name, bus, policy, places, token).await;
         let problem =
             |reason| Problem { place: Some(distribution.place), reason: format!("distribution: {reason}") };
-        Ok(Some(Self { sources, ..membership.map_err(problem)? }))
+        let membership = membership.map_err(problem)?;
+        membership.locate_by(sources);
+        Ok(Some(membership))
     }
 
     /// Looks at what a file names, and joins nothing.
@@ -132,11 +138,21 @@ impl Membership {
         }
         let token = self.token.clone().ok_or("parents need a token that shows that an edge asks them")?;
         let mut service = Parents::new(Arc::clone(&self.follower), token).otherwise("origin", origin);
+        let mut known = self.parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut built = BTreeMap::new();
         for parent in parents {
-            let upstream = Upstream::builder(parent.as_str()).name(name).build();
-            let upstream = upstream.map_err(|error| format!("parent {parent}: {error}"))?;
+            // Its URL is all there is to set, since an edge keeps its name.
+            let upstream = match known.get(parent) {
+                Some(upstream) => upstream.clone(),
+                None => {
+                    let upstream = Upstream::builder(parent.as_str()).name(name).build();
+                    upstream.map_err(|error| format!("parent {parent}: {error}"))?
+                }
+            };
+            built.insert(parent.clone(), upstream.clone());
             service = service.parent(parent.as_str(), upstream);
         }
+        *known = built;
         service.build(GroupPolicy::default()).map(erased).map_err(|error| error.to_string())
     }
 
@@ -149,7 +165,17 @@ impl Membership {
 
     /// Where an address is.
     pub(crate) fn locate(&self, address: IpAddr) -> Option<Coordinates> {
-        self.sources.locate(Some(address), &HeaderMap::new())
+        let sources = Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner));
+        sources.locate(Some(address), &HeaderMap::new())
+    }
+
+    /// From now on by these.
+    pub(crate) fn locate_by(&self, sources: Sources) {
+        let mut current = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, sources);
+        // What may be large goes when the lock is gone.
+        drop(current);
+        drop(old);
     }
 
     /// The edge for viewers at a place: of those that live and do not drain, or else of those of whom nobody knows, or else of
@@ -185,24 +211,36 @@ impl Membership {
 struct Named {
     bus: Arc<dyn Bus>,
     token: Option<Token>,
-    sources: Vec<Arc<dyn Locate>>,
+    sources: Sources,
 }
+
+/// What says where addresses are, in the order in which it is asked.
+pub(crate) type Sources = Arc<Vec<Arc<dyn Locate>>>;
 
 fn named(distribution: &Distribution) -> Result<Named, Problem> {
     let Distribution { redis: url, namespace, copies, trusts_restarts, .. } = distribution;
-    let at = |place| move |reason| Problem { place: Some(place), reason };
-    let problem = at(distribution.place);
+    let problem = |reason| Problem { place: Some(distribution.place), reason };
     let bus = redis(url, namespace, *copies, *trusts_restarts).map_err(problem)?;
     let token = shown(distribution.token_file.as_deref()).map_err(problem)?;
+    Ok(Named { bus, token, sources: sources(distribution)? })
+}
+
+/// Reads the files that say where addresses are.
+///
+/// # Errors
+///
+/// What is wrong with one.
+pub(crate) fn sources(distribution: &Distribution) -> Result<Sources, Problem> {
+    let at = |place| move |reason| Problem { place: Some(place), reason };
     // What the operator has written down counts first.
     let mut sources = Vec::new();
-    if let Some(file) = &distribution.addresses {
-        sources.push(table(file).map_err(problem)?);
+    if let Some((file, place)) = &distribution.addresses {
+        sources.push(table(file).map_err(at(*place))?);
     }
     if let Some((file, place)) = &distribution.maxmind {
         sources.push(database(file).map_err(at(*place))?);
     }
-    Ok(Named { bus, token, sources })
+    Ok(Arc::new(sources))
 }
 
 fn table(file: &Path) -> Result<Arc<dyn Locate>, String> {

@@ -3,7 +3,6 @@
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
-use tower_edge::distribution::Token;
 use tower_edge::origin::{Upstream, Viewer};
 
 use crate::admit::admit;
@@ -11,26 +10,26 @@ use crate::answer::Answer;
 use crate::front::Front;
 use crate::page::page;
 use crate::single::Single;
+use crate::trust::Trust;
 
 #[derive(Clone)]
 pub(crate) struct Door {
     front: Front<Single>,
-    /// What other edges show.
-    token: Option<Token>,
+    trust: Trust,
     /// A request that this upstream has sent before has come in a circle, and would wait for the answer to itself.
     upstream: Option<Upstream>,
 }
 
 impl Door {
-    pub(crate) fn new(front: Front<Single>, token: Option<Token>, upstream: Option<Upstream>) -> Self {
-        Self { front, token, upstream }
+    pub(crate) fn new(front: Front<Single>, trust: Trust, upstream: Option<Upstream>) -> Self {
+        Self { front, trust, upstream }
     }
 
     pub(crate) fn answer(&self, mut request: Request<Incoming>, viewer: &Viewer) -> Answer {
-        if self.token.is_some() {
+        if !self.trust.is_in_nobody() {
             request.extensions_mut().insert(viewer.clone());
         }
-        if let Err(refusal) = admit(&mut request, &Scheme::HTTP, self.token.as_ref()) {
+        if let Err(refusal) = admit(&mut request, &Scheme::HTTP, &self.trust) {
             return page(refusal.status(), refusal.reason()).into();
         }
         if let Some(upstream) = &self.upstream

@@ -13,7 +13,8 @@ pub(crate) fn site(text: &str) -> Result<(Scheme, Authority), &'static str> {
     if uri.scheme().is_none_or(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err("must start with http:// or https://");
     }
-    if uri.path() != "/" || uri.query().is_some() {
+    // `Uri` drops fragments.
+    if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
         return Err("must be only a scheme, a host and a port");
     }
     let parts = uri.into_parts();
@@ -31,6 +32,19 @@ pub(crate) fn site(text: &str) -> Result<(Scheme, Authority), &'static str> {
 /// The same, as it was written.
 pub(crate) fn url(text: &str) -> Result<String, &'static str> {
     site(text).map(|_| text.to_owned())
+}
+
+/// Where viewers find a site: its scheme, host and port, and perhaps a path to put theirs behind.
+pub(crate) fn base(text: &str) -> Result<(), &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "not a URL")?;
+    if uri.scheme().is_none_or(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err("must start with http:// or https://");
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return Err("has a query or a fragment");
+    }
+    let authority = uri.authority().ok_or("names no host")?;
+    site(&format!("{}://{authority}", uri.scheme_str().unwrap_or_default())).map(drop)
 }
 
 /// Where to listen.
@@ -184,12 +198,39 @@ mod tests {
             "http:///x",
             "http://a/b",
             "http://a?b",
+            "http://a#b",
             "http://a@b",
             "http://a:0",
             "http://a:x",
             "http://a:70000",
         ] {
             assert!(site(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn viewers_are_sent_to_a_url_without_a_query() {
+        for text in ["https://nyc-1.example.com", "http://192.0.2.1:8080/", "https://[2001:db8::1]/nyc/1"] {
+            assert_eq!(base(text), Ok(()), "{text}");
+        }
+        for (text, reason) in [
+            ("", "not a URL"),
+            ("nyc 1", "not a URL"),
+            ("nyc-1.example.com", "must start with http:// or https://"),
+            ("/nyc", "must start with http:// or https://"),
+            ("ftp://a", "must start with http:// or https://"),
+            ("https://", "not a URL"),
+            ("https:///x", "not a URL"),
+            ("https://:443", "names no host, or a user"),
+            ("https://u:p@a/", "names no host, or a user"),
+            ("https://a:0", "has a port that is none"),
+            ("https://a:70000/x", "has a port that is none"),
+            ("https://a/?b", "has a query or a fragment"),
+            ("https://a?", "has a query or a fragment"),
+            ("https://a/#b", "has a query or a fragment"),
+            ("https://a#", "has a query or a fragment"),
+        ] {
+            assert_eq!(base(text), Err(reason), "{text}");
         }
     }
 

@@ -28,7 +28,9 @@ mod run;
 mod serve;
 mod single;
 mod site;
+mod streams;
 mod token;
+mod trust;
 
 use std::error::Error;
 use std::fmt::Display;

@@ -18,6 +18,7 @@ use crate::front::Front;
 use crate::media::{Media, slice_fits};
 use crate::single::Single;
 use crate::site::erased;
+use crate::trust::{Proxies, Trust};
 use crate::{control, demo, serve};
 
 /// Serves until a signal ends it.
@@ -83,9 +84,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let origin_side = Single::new(upstream.clone(), &origin, args.compress);
     announce(address, &origin, control_address, is_demo);
 
+    let trusted = args.trusted_proxies.into();
+    let mut trust = Trust { proxies: Proxies { trusted, fields: args.proxy_fields }, token: None };
     match membership {
         None => {
-            let door = Door::new(Front::Alone(edge.layer().layer(origin_side)), None, Some(upstream));
+            let door = Door::new(Front::Alone(edge.layer().layer(origin_side)), trust, Some(upstream));
             serve::serve(
                 listener,
                 move |request, viewer| door.answer(request, viewer),
@@ -97,11 +100,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         }
         Some(membership) => {
             let origin = membership.before(erased(origin_side), &args.name, &args.distribution.parents)?;
-            let door = Door::new(
-                Front::Member(membership.parent(&edge, origin)),
-                membership.token.clone(),
-                Some(upstream),
-            );
+            trust.token.clone_from(&membership.token);
+            let door = Door::new(Front::Member(membership.parent(&edge, origin)), trust, Some(upstream));
             let ends = || membership.drain();
             serve::serve(
                 listener,

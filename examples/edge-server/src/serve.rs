@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -32,6 +31,7 @@ use crate::answer::Answer;
 use crate::config::{HEAD_FIELDS, Limits};
 use crate::patience::Patience;
 use crate::quiet::Quiet;
+use crate::streams::{Held, Streams};
 
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
@@ -197,7 +197,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// Answers the requests of one connection, until `closing` says that no more shall come.
+/// Answers the requests of one connection, until `closing` says that no more shall come, or none does for too long.
 pub(crate) async fn connection<IO, S, B>(
     mut server: Builder<TokioExecutor>,
     limits: Limits,
@@ -211,11 +211,11 @@ pub(crate) async fn connection<IO, S, B>(
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError> + std::fmt::Display,
 {
-    let asked = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&asked);
+    let streams = Arc::<Streams>::default();
+    let seen = Arc::clone(&streams);
     let answers = service_fn(move |request: Request<Incoming>| {
-        seen.store(true, Ordering::Relaxed);
-        answers.call(request)
+        let stream = seen.begin(request.version());
+        Held::new(answers.call(request), stream)
     });
     // For the time of its heads.
     server.http1().timer(Alarm::default());
@@ -226,10 +226,10 @@ pub(crate) async fn connection<IO, S, B>(
         let answers =
             TraceLayer::new_for_http().on_failure(DefaultOnFailure::new().level(Level::DEBUG)).layer(answers);
         let connection = server.serve_connection_with_upgrades(stream, TowerToHyperService::new(answers));
-        drive(connection, UpgradeableConnection::graceful_shutdown, limits, &asked, closing).await;
+        drive(connection, UpgradeableConnection::graceful_shutdown, limits, &streams, closing).await;
     } else {
         let connection = server.serve_connection_with_upgrades(stream, answers);
-        drive(connection, UpgradeableConnection::graceful_shutdown, limits, &asked, closing).await;
+        drive(connection, UpgradeableConnection::graceful_shutdown, limits, &streams, closing).await;
     }
 }
 
@@ -244,7 +244,7 @@ async fn drive<C, E>(
     connection: C,
     shut_down: impl Fn(Pin<&mut C>),
     limits: Limits,
-    asked: &AtomicBool,
+    streams: &Streams,
     mut closing: watch::Receiver<bool>,
 ) where
     C: Future<Output = Result<(), E>>,
@@ -254,10 +254,13 @@ async fn drive<C, E>(
     let end = async {
         // hyper's own limit on the first head starts only when it knows the protocol, for which it waits without one.
         if timeout(limits.head_time, closing.changed()).await.is_err() {
-            if !asked.load(Ordering::Relaxed) {
+            if !streams.any() {
                 return End::Now;
             }
-            let _ = closing.changed().await;
+            tokio::select! {
+                _ = closing.changed() => {}
+                () = streams.idle(limits.head_time) => {}
+            }
         }
         End::Gracefully
     };
@@ -303,3 +306,6 @@ pub(crate) async fn signal() {
         std::future::pending().await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub(crate) struct Distribution {
     pub(crate) parents: Vec<String>,
     /// Where its edges are, as far as they are named.
     pub(crate) places: Vec<Place>,
-    pub(crate) addresses: Option<PathBuf>,
+    pub(crate) addresses: Option<(PathBuf, InFile)>,
     pub(crate) maxmind: Option<(PathBuf, InFile)>,
     pub(crate) place: InFile,
 }
@@ -42,7 +42,7 @@ impl Distribution {
         let without_contact = section.text("without-contact", forms::without_contact);
         let token_file = section.text("edge-token-file", words).map(|file| file.value.into());
         let parents = section.list("parents", forms::url);
-        let addresses = section.text("addresses", words).map(|file| file.value.into());
+        let addresses = section.text("addresses", words).map(|file| (file.value.into(), file.place));
         let maxmind = section.text("maxmind", words).map(|file| (file.value.into(), file.place));
         let own = section.coordinates("at");
         let region = section.text("region", words).map_or_else(String::new, |region| region.value);
@@ -50,7 +50,12 @@ impl Distribution {
         for edge in section.sections("edge") {
             let (name, at) = (edge.needed("name", forms::name), edge.needed_coordinates("at"));
             let region = edge.text("region", words).map_or_else(String::new, |region| region.value);
-            let url = edge.text("url", words).map(|url| url.value);
+            let url = edge.text("url", |text| Ok::<_, &str>(text.to_owned())).map(|url| {
+                if let Err(reason) = forms::base(&url.value) {
+                    edge.problem(url.place, format!("[[distribution.edge]] url: {:?}: {reason}", url.value));
+                }
+                url.value
+            });
             let (Some(name), Some(at)) = (name, at) else { continue };
             if places.iter().any(|place: &Place| place.name == name.value) {
                 edge.problem(name.place, format!("another edge is called {:?}", name.value));

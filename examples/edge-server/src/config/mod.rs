@@ -30,6 +30,7 @@ pub(crate) use self::server::{Control, HEAD_FIELDS, Limits, Listener, Tls};
 use self::report::Notes;
 use self::section::Section;
 use crate::forms;
+use crate::trust::Proxies;
 
 /// Everything that a file says.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) log: Option<String>,
     /// Where redirects to `https://` lead, if not where a listener is.
     pub(crate) https_port: Option<u16>,
+    /// Whose word on viewers counts.
+    pub(crate) proxies: Proxies,
     pub(crate) capacity: u64,
     pub(crate) max_fills: u64,
     pub(crate) limits: Limits,
@@ -92,7 +95,9 @@ impl Config {
         let distribution = |config: &Self| {
             let distribution = config.distribution.clone();
             distribution.map(|distribution| Distribution {
-                maxmind: distribution.maxmind.map(|(file, _)| (file, Place::default())),
+                // They are read again.
+                addresses: None,
+                maxmind: None,
                 place: Place::default(),
                 ..distribution
             })
@@ -115,7 +120,11 @@ impl Config {
         for group in &mut self.groups {
             group.policy.proxy_status = Some(started.name.clone());
         }
-        Self { name: started.name.clone(), distribution: started.distribution.clone(), ..self }
+        let mut distribution = started.distribution.clone();
+        if let (Some(kept), Some(new)) = (&mut distribution, self.distribution) {
+            (kept.addresses, kept.maxmind) = (new.addresses, new.maxmind);
+        }
+        Self { name: started.name.clone(), distribution, ..self }
     }
 
     fn read_noting(text: &str, notes: &Notes<'_>) -> Option<Self> {
@@ -136,6 +145,7 @@ fn read_root(root: Section<'_>) -> Option<Config> {
     let name = root.text("name", forms::name).map_or_else(|| "tower-edge".to_owned(), |name| name.value);
     let log = root.text("log", filter).map(|log| log.value);
     let https_port = root.number("https-port", 1, u64::from(u16::MAX)).map(|port| port as u16);
+    let proxies = server::proxies(&root);
     let (capacity, max_fills) = server::cache(&root.section("cache"));
     let limits = Limits::read(&root.section("limits"));
     let tariff = server::tariff(&root.section("tariff"));
@@ -150,6 +160,7 @@ fn read_root(root: Section<'_>) -> Option<Config> {
         name,
         log,
         https_port,
+        proxies,
         capacity,
         max_fills,
         limits,

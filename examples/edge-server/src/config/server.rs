@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tower_edge::Tariff;
+use tower_edge::distribution::viewer::Prefix;
 
 use super::report::Place;
-use super::section::Section;
+use super::section::{Section, one_of};
 use super::words;
 use crate::forms::{address, size, some_time};
+use crate::trust::{Fields, Proxies};
 
 /// Where viewers come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,25 @@ impl Control {
             section.problem(address.place, "address: not a loopback address, so token-file is needed");
         }
         Some(Some(Self { address: address.value, token_file, place: address.place }))
+    }
+}
+
+/// Proxies in front, and the fields in which they speak.
+pub(super) fn proxies(root: &Section<'_>) -> Proxies {
+    let words = [("x-forwarded", Fields::XForwarded), ("forwarded", Fields::Forwarded)];
+    let trusted = root.list("trusted-proxies", str::parse::<Prefix>).unwrap_or_default();
+    let fields = root.text("proxy-fields", |text| one_of(text, &words));
+    if let Some(fields) = &fields
+        && trusted.is_empty()
+    {
+        root.problem(
+            fields.place,
+            "proxy-fields: they count only from trusted-proxies, of which there are none",
+        );
+    }
+    Proxies {
+        trusted: trusted.into_iter().map(|prefix| prefix.value).collect(),
+        fields: fields.map(|fields| fields.value).unwrap_or_default(),
     }
 }
 

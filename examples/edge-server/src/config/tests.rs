@@ -60,6 +60,7 @@ fn what_is_documented_as_default_is_the_default() {
     assert_eq!(shown.capacity, least.capacity);
     assert_eq!(shown.max_fills, least.max_fills);
     assert_eq!(shown.limits, least.limits);
+    assert_eq!((shown.proxies.fields, least.proxies.trusted.len()), (least.proxies.fields, 0));
     assert_eq!(shown.tariff.free_paths, least.tariff.free_paths);
     assert_eq!(shown.tariff.price, least.tariff.price);
     assert_eq!(shown.tariff.paths_in_progress, least.tariff.paths_in_progress);
@@ -210,6 +211,10 @@ fn what_is_wrong_has_a_place_and_a_reason() {
             "[distribution]\nredis = \"redis://a\"\nedge-token-file = \"t\"\nparents = [\"http://b\", \"http://b\"]",
             "11:24: parents: \"http://b\" is there twice",
         ),
+        (
+            "[distribution]\nredis = \"redis://a\"\n[[distribution.edge]]\nname = \"b\"\nat = [1, 2]\nurl = \"b.example\"",
+            "13:7: [[distribution.edge]] url: \"b.example\": must start with http:// or https://",
+        ),
         ("[group.g]\nmembers = [\"a\", \"b\"]", "9:17: there is no origin \"b\""),
         ("[group.g]\nmembers = [\"a\", \"a\"]", "9:17: \"a\" is there twice"),
         ("[group.g]\nmembers = []", "8:8: members is missing or empty"),
@@ -234,6 +239,23 @@ fn what_is_wrong_has_a_place_and_a_reason() {
         assert_eq!(wrong(&with(lines)), expected, "{lines}");
     }
     assert!(wrong("").contains("there is no [[listener]]"));
+    let first = |line: &str| wrong(&format!("{line}\n{}", with("")));
+    assert_eq!(
+        first("trusted-proxies = \"10.0.0.0/8\""),
+        "1:19: trusted-proxies: expected a list of strings, found string"
+    );
+    assert_eq!(
+        first("trusted-proxies = [\"::1/129\"]"),
+        "1:20: trusted-proxies: \"::1/129\": a prefix has a length from 0 to 128"
+    );
+    assert_eq!(
+        first("trusted-proxies = [\"::1\"]\nproxy-fields = \"forwrded\""),
+        "2:16: proxy-fields: \"forwrded\": did you mean \"forwarded\"?"
+    );
+    assert_eq!(
+        first("proxy-fields = \"forwarded\""),
+        "1:16: proxy-fields: they count only from trusted-proxies, of which there are none"
+    );
 }
 
 #[test]

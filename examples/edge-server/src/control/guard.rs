@@ -17,6 +17,7 @@ use super::problem::Problem;
 use crate::admit::admit;
 use crate::serve::Local;
 use crate::token::Expected;
+use crate::trust::Trust;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -37,7 +38,7 @@ pub(super) async fn guard(
 }
 
 fn check(request: &mut Request, token: Option<&Expected>) -> Result<(), Problem> {
-    admit(request, &Scheme::HTTP, None)
+    admit(request, &Scheme::HTTP, &Trust::default())
         .map(drop)
         .map_err(|refusal| Problem::new(refusal.status(), refusal.reason().trim()))?;
     if token.is_none() {

@@ -24,6 +24,7 @@ use crate::door::Door;
 use crate::front::Front;
 use crate::page::OriginBody;
 use crate::site::{Source, Upload, erased};
+use crate::trust::Trust;
 use crate::{control, demo, serve};
 
 /// The origin is in Virginia.
@@ -76,7 +77,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Box<dyn Error>> {
             let parents = parents.parent("shield", parent).otherwise("origin", direct);
             erased(parents.build(GroupPolicy::default())?)
         };
-        let door = Door::new(Front::Member(membership.parent(&edge, behind)), membership.token.clone(), None);
+        let trust = Trust { token: membership.token.clone(), ..Trust::default() };
+        let door = Door::new(Front::Member(membership.parent(&edge, behind)), trust, None);
         viewers.push(serve::viewers(listener, move |request, viewer| door.answer(request, viewer), &closing));
     }
     let (edge, membership) = shield.ok_or("no shield")?;

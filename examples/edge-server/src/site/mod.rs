@@ -18,7 +18,6 @@ use hyper::http::Extensions;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode};
 use tower::Layer;
-use tower_edge::distribution::Token;
 use tower_edge::origin::Viewer;
 use tower_edge::{CachePolicy, Edge};
 
@@ -33,6 +32,7 @@ use crate::config::{Config, Https, Problem};
 use crate::distribution::Membership;
 use crate::front::Front;
 use crate::page::{EdgeBody, page};
+use crate::trust::Trust;
 
 pub(crate) struct Site {
     edge: Edge,
@@ -41,8 +41,7 @@ pub(crate) struct Site {
     origins: Origins,
     /// Where viewers have TLS, if the file says it.
     https_port: Option<u16>,
-    /// What other edges show.
-    token: Option<Token>,
+    trust: Trust,
 }
 
 impl Site {
@@ -77,7 +76,8 @@ impl Site {
         let behind = membership.before(erased(ToOrigin(self.routes.clone())), &config.name, parents);
         let behind = behind.map_err(|reason| vec![Problem { place: None, reason }])?;
         let front = Front::Member(membership.parent(&self.edge, behind));
-        Ok(Self { front, token: membership.token.clone(), ..self })
+        let trust = Trust { token: membership.token.clone(), ..self.trust };
+        Ok(Self { front, trust, ..self })
     }
 
     /// This site under another configuration: the edge keeps what it has, and so do origins that are as they were.
@@ -91,7 +91,8 @@ impl Site {
         let origins = Origins::new(config, before).await?;
         let routes = Routes::new(edge.clone(), &config.behaviors, &origins);
         let front = Front::Alone(edge.layer().layer(ToOrigin(routes.clone())));
-        Ok(Self { edge, front, routes, origins, https_port: config.https_port, token: None })
+        let trust = Trust { proxies: config.proxies.clone(), token: None };
+        Ok(Self { edge, front, routes, origins, https_port: config.https_port, trust })
     }
 
     pub(crate) fn edge(&self) -> &Edge {
@@ -106,10 +107,10 @@ impl Site {
         scheme: &Scheme,
         https_port: u16,
     ) -> Answer {
-        if self.token.is_some() {
+        if !self.trust.is_in_nobody() {
             request.extensions_mut().insert(viewer.clone());
         }
-        let viewers = match admit(&mut request, scheme, self.token.as_ref()) {
+        let viewers = match admit(&mut request, scheme, &self.trust) {
             Ok(scheme) => scheme,
             Err(refusal) => return page(refusal.status(), refusal.reason()).into(),
         };

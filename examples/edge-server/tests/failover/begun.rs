@@ -136,6 +136,42 @@ fn so_does_a_part_of_one() {
 }
 
 #[test]
+fn so_does_the_part_that_a_viewer_has_from_the_origin_itself() {
+    let _alone = alone();
+    let (primary, secondary) = (Origin::with(&FILM, Some(TAG)), Origin::with(&FILM, Some(TAG)));
+    let edge = edge(&primary, &secondary, "1h");
+    let (first, last) = (1_000_001, 6_999_999);
+    let asked_for = format!("bytes={first}-{last}");
+    // With its first byte, within it, and with its last to go.
+    for stop in [first + 1, STOPS[1], last] {
+        for fault in [Fault::CloseInBody(stop), Fault::HangInBody(stop), Fault::ResetInBody(stop)] {
+            // With the second, too, it is a part of this film alone.
+            for condition in ["", "If-Range: \"1\"\r\n"] {
+                let what = format!("{fault:?}, {condition:?}");
+                primary.set(fault);
+                let asked = (primary.asked(), secondary.asked());
+                let page = edge.new_page();
+                // What is not to be stored is asked for as the viewer asks.
+                let lines = format!("Cache-Control: no-store\r\nRange: {asked_for}\r\n{condition}");
+                let mut viewer = edge.ask(&format!("/{page}"), &lines);
+                viewer.wait_for(stop - first);
+                primary.go_on();
+                let answer = viewer.answer();
+                assert_film(&answer, 206, &FILM[first..=last], &what);
+                assert!(answer.has(&format!("content-range: bytes {first}-{last}/{LENGTH}")), "{what}");
+                assert_eq!(primary.ranges(asked.0), [asked_for.as_str()], "{what}");
+                assert_eq!(secondary.ranges(asked.1), [format!("bytes={stop}-{last}")], "{what}");
+
+                primary.set(Fault::None);
+                let again = edge.get(page);
+                assert!(!again.is_hit(), "{what}: it is stored");
+                assert_film(&again, 200, &FILM, &what);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_told_to_be_the_same_is_an_error_and_not_stored() {
     let _alone = alone();
     static OTHER: LazyLock<Vec<u8>> = LazyLock::new(|| film(0xbf58_476d_1ce4_e5b9));

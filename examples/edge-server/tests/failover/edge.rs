@@ -137,6 +137,11 @@ impl Answer {
         page
     }
 
+    /// Whether this line is in its head.
+    pub(crate) fn has(&self, line: &str) -> bool {
+        self.head.lines().any(|found| found == line)
+    }
+
     /// Whether it was stored before.
     pub(crate) fn is_hit(&self) -> bool {
         self.head.contains("; hit")

@@ -232,21 +232,27 @@ fn check_looks_at_what_the_file_names() {
         assert!(error.starts_with(&format!("{file}:8:7: tls: /nowhere/a.pem: ")), "{error}");
     }
     for (lines, expected) in [
-        ("redis = \"nonsense\"", "redis: "),
+        ("redis = \"nonsense\"", "8:1: redis: "),
         (
             "redis = \"redis://127.0.0.1:1\"\nedge-token-file = \"/nowhere/token\"",
-            "edge-token-file: /nowhere/token: ",
+            "8:1: edge-token-file: /nowhere/token: ",
         ),
-        ("redis = \"redis://127.0.0.1:1\"\naddresses = \"/nowhere/a.csv\"", "addresses: /nowhere/a.csv: "),
+        (
+            "redis = \"redis://127.0.0.1:1\"\naddresses = \"/nowhere/a.csv\"",
+            "10:13: addresses: /nowhere/a.csv: ",
+        ),
         #[cfg(not(feature = "maxmind"))]
-        ("redis = \"redis://127.0.0.1:1\"\nmaxmind = \"x.mmdb\"", "maxmind: needs the feature maxmind"),
+        (
+            "redis = \"redis://127.0.0.1:1\"\nmaxmind = \"x.mmdb\"",
+            "10:11: maxmind: needs the feature maxmind",
+        ),
     ] {
         let file = folder.write("edge.toml", &format!("{text}[distribution]\n{lines}\n"));
         for flags in [["check", &file], ["--config", &file]] {
             let output = run(&flags);
             assert_eq!(output.status.code(), Some(2), "{lines}");
             let error = String::from_utf8(output.stderr).unwrap();
-            assert!(error.contains(&format!("{file}:8:1: {expected}")), "{error}");
+            assert!(error.contains(&format!("{file}:{expected}")), "{error}");
         }
     }
 }

@@ -5,13 +5,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::configured::{self, Configured, Folder, LISTENER, catch_all, certificate, tls, until, upstream};
-use crate::support::{Edge, TemporaryFile, command, origin};
+use crate::support::{Edge, TemporaryFile, command, origin, read_head};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -381,6 +381,67 @@ fn a_database_says_where_addresses_are_that_the_table_does_not_have() {
         ("2001:db8::1", 404, ""),
     ] {
         assert_eq!(nearest(address), (status, name.to_owned()), "{address}");
+    }
+
+    // Both are read again, and what is wrong with one leaves all as it was.
+    let (home, away) = ((200, "fra-1".to_owned()), (200, "nyc-1".to_owned()));
+    edge.folder.write("table.csv", "198.51.100.0/24, 40, -75\n");
+    std::fs::write(&file, "no database").unwrap();
+    edge.reload(&text, &format!("not reconfigured: {}:16:11: maxmind: {file}: ", edge.file));
+    assert_eq!((nearest("10.0.0.1"), nearest("192.0.2.1")), (home.clone(), away.clone()));
+    assert_eq!(nearest("198.51.100.1").0, 404);
+    std::fs::write(&file, crate::tiny::database(40.0, -75.0)).unwrap();
+    edge.reload(&text, "reconfigured from");
+    assert_eq!((nearest("10.0.0.1"), nearest("198.51.100.1")), (away.clone(), away.clone()));
+    assert_eq!(nearest("192.0.2.1").0, 404);
+    edge.folder.write("table.csv", "10.0.0.0/8, 91, 0\n");
+    let table = edge.folder.0.join("table.csv").display().to_string();
+    edge.reload(&text, &format!("not reconfigured: {}:15:13: addresses: {table}: ", edge.file));
+    assert_eq!((nearest("10.0.0.1"), nearest("198.51.100.1")), (away.clone(), away));
+    // So are other files, and none.
+    let other = edge.folder.write("other.csv", "10.0.0.0/8, 50, 8\n");
+    let maxmind = format!("maxmind = \"{file}\"");
+    edge.reload(&text.replace(&table, &other).replace(&maxmind, ""), "reconfigured from");
+    assert_eq!((nearest("10.0.0.1"), nearest("198.51.100.1").0), (home, 404));
+}
+
+#[test]
+fn a_parent_that_stays_keeps_its_connections_when_the_file_is_read_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let parent = listener.local_addr().unwrap();
+    let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let counts = (Arc::clone(&connections), Arc::clone(&requests));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            counts.0.fetch_add(1, Ordering::Relaxed);
+            let (mut stream, requests) = (stream.unwrap(), Arc::clone(&counts.1));
+            std::thread::spawn(move || {
+                while !read_head(&mut stream).is_empty() {
+                    requests.fetch_add(1, Ordering::Relaxed);
+                    let answer =
+                        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 6\r\n\r\nparent";
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+            });
+        }
+    });
+    let token = TemporaryFile::new(&"5e".repeat(32));
+    let text = |first: &str| {
+        format!(
+            "{first}\n{}{LISTENER}{}[distribution]\nredis = \"redis://127.0.0.1:1\"\nedge-token-file = \"{}\"\n\
+             parents = [\"http://{parent}\"]\n",
+            upstream("o", fresh_site()),
+            catch_all("o"),
+            token.path(),
+        )
+    };
+    let edge = Configured::start(Folder::new("parents"), 1, &text(""));
+    for round in 1..=3 {
+        let answer = edge.get(&format!("/{round}"));
+        assert!(answer.ends_with("parent"), "{answer}");
+        let counted = (connections.load(Ordering::Relaxed), requests.load(Ordering::Relaxed));
+        assert_eq!(counted, (1, round));
+        edge.reload(&text(&format!("https-port = {round}")), "reconfigured from");
     }
 }
 

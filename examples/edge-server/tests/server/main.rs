@@ -18,6 +18,8 @@ mod media;
 mod passage;
 #[cfg(unix)]
 mod places;
+#[cfg(unix)]
+mod proxies;
 mod support;
 /// The same as for the library's own tests.
 #[cfg(feature = "maxmind")]
