@@ -22,7 +22,12 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
+
+/// The edge server's, so that the two differ by the cache alone.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const READY: [usize; 4] = [1024, 4096, 64 * 1024, 1024 * 1024];
 const PIECE: usize = 64 * 1024;
