@@ -70,15 +70,15 @@ export PATH="$PATH:/usr/sbin:/sbin" # nginx and varnishd are there, and not in e
 here=$PWD
 results=$here/target/results
 mkdir -p "$results"
-(cd ../.. && cargo build --release --locked -p edge-server)
-cargo build --release --locked -p servers
-edge=$(cd ../.. && realpath "${CARGO_TARGET_DIR:-target}/release/edge-server")
-tools=$(realpath "${CARGO_TARGET_DIR:-target}/release")
+(cd ../.. && cargo build --profile dist --locked -p edge-server)
+cargo build --profile dist --locked -p servers
+edge=$(cd ../.. && realpath "${CARGO_TARGET_DIR:-target}/dist/edge-server")
+tools=$(realpath "${CARGO_TARGET_DIR:-target}/dist")
 
 if $page; then
     # First, so that nothing is built once the measuring has begun.
     cargo build --release --locked
-    "$tools/tower-edge-compare" "${quick[@]}" --json "$results/crates.json"
+    "$(realpath "${CARGO_TARGET_DIR:-target}/release")/tower-edge-compare" "${quick[@]}" --json "$results/crates.json"
 fi
 "$tools/servers" "${quick[@]}" --edge "$edge" --json "$results/servers.json"
 if $page; then
