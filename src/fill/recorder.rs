@@ -23,7 +23,7 @@ use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::labels;
-use crate::semantics::range;
+use crate::semantics::part;
 use crate::semantics::reuse::{Failure, Reuse, reuse};
 use crate::semantics::slices;
 use crate::semantics::status::is_server_error;
@@ -174,14 +174,14 @@ impl Recorder {
         length: Option<u64>,
         asked: Duration,
     ) -> Result<(Head, HeaderMap, Part), NotStored> {
-        let (range, total) = range::parse_content_range(&fields).ok_or(NotStored::Partial)?;
+        let (range, total) = part::parse_content_range(&fields).ok_or(NotStored::Partial)?;
         let size = range.end - range.start;
         let length = length.or_else(|| content_length(&fields)).unwrap_or(size);
         if length != size || !validation::has_strong_tag(&fields) {
             return Err(NotStored::Partial);
         }
         fields.remove(CONTENT_RANGE);
-        range::drop_content_digests(&mut fields);
+        part::drop_content_digests(&mut fields);
         let (head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
         Ok((head.with_length(total), own, Part { range, total }))
     }

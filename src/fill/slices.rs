@@ -16,7 +16,7 @@ use super::cut::Cut;
 use super::recorder::{Decision, Part, Recorder};
 use super::shared::Unshared;
 use crate::policy::Slices;
-use crate::semantics::range;
+use crate::semantics::part;
 use crate::semantics::slices::{self, Answer};
 use crate::semantics::storable::{self, NotStored};
 use crate::store::{Head, Stored};
@@ -67,7 +67,7 @@ impl Recorder {
         asked: Duration,
         threshold: u64,
     ) -> Result<Decision, NotStored> {
-        let (range, total) = range::parse_content_range(&fields).ok_or(NotStored::Partial)?;
+        let (range, total) = part::parse_content_range(&fields).ok_or(NotStored::Partial)?;
         let size = range.end - range.start;
         let length = length.or(storable::content_length(&fields)?).unwrap_or(size);
         if length != size || range.start != probe.start || range.end != probe.end.min(total) {
@@ -79,7 +79,7 @@ impl Recorder {
         }
         // RFC 9110 §14.4: they speak of the part.
         fields.remove(CONTENT_RANGE);
-        range::drop_content_digests(&mut fields);
+        part::drop_content_digests(&mut fields);
         fields.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
         let (head, own) = self.head_of(StatusCode::OK, fields, sent, Some(size), asked, u64::MAX)?;
         if is_small {

@@ -15,6 +15,7 @@
 //! | how is it revalidated, and what does a 304 change? | [`validation`] |
 //! | what do the viewer's own conditions come to? | [`preconditions`] |
 //! | which bytes did the viewer ask for? | [`range`] |
+//! | which bytes does an answer have, and of how many? | [`part`] |
 //! | which slices does that take, and which belong together? | [`slices`] |
 //! | which answer goes on with a body that broke off? | [`rest`] |
 //! | what does a write make invalid? | [`writes`] |
@@ -31,6 +32,7 @@ pub mod headers;
 pub mod labels;
 mod members;
 pub mod normal;
+pub mod part;
 pub mod preconditions;
 pub mod range;
 pub mod rest;

@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::headers::only_line;
-use super::range::parse_content_range;
+use super::part::parse_content_range;
 use super::slices::range_field;
 use super::storable::content_length;
 use super::validation::EntityTag;
