@@ -13,7 +13,8 @@ use http_body::Body;
 use tower::{BoxError, Service};
 
 use super::cut::Cut;
-use super::recorder::{Decision, Part, Recorder};
+use super::judge::{Decision, Part};
+use super::recorder::Recorder;
 use super::shared::Unshared;
 use crate::policy::Slices;
 use crate::semantics::part;
