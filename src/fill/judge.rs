@@ -21,6 +21,7 @@ use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::labels;
+use crate::semantics::length::content_length;
 use crate::semantics::part;
 use crate::semantics::reuse::{Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
@@ -52,6 +53,24 @@ pub(super) enum Decision {
 pub(crate) struct Part {
     pub(crate) range: Range<u64>,
     pub(crate) total: u64,
+}
+
+impl Part {
+    /// Takes out of an answer's fields what they say of the part alone (RFC 9110 §14.4).
+    pub(super) fn take(fields: &mut HeaderMap, length: Option<u64>) -> Result<Self, NotStored> {
+        let (range, total) = part::parse_content_range(fields).ok_or(NotStored::Partial)?;
+        let part = Self { range, total };
+        if length.or(content_length(fields)?).is_some_and(|length| length != part.size()) {
+            return Err(NotStored::Partial);
+        }
+        fields.remove(CONTENT_RANGE);
+        part::drop_content_digests(fields);
+        Ok(part)
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.range.end - self.range.start
+    }
 }
 
 impl Recorder {
@@ -96,16 +115,12 @@ impl Recorder {
         length: Option<u64>,
         asked: Duration,
     ) -> Result<(Head, HeaderMap, Part), NotStored> {
-        let (range, total) = part::parse_content_range(&fields).ok_or(NotStored::Partial)?;
-        let size = range.end - range.start;
-        let length = length.or_else(|| content_length(&fields)).unwrap_or(size);
-        if length != size || !validation::has_strong_tag(&fields) {
+        let part = Part::take(&mut fields, length)?;
+        if !validation::has_strong_tag(&fields) {
             return Err(NotStored::Partial);
         }
-        fields.remove(CONTENT_RANGE);
-        part::drop_content_digests(&mut fields);
-        let (head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
-        Ok((head.with_length(total), own, Part { range, total }))
+        let (head, own) = self.head(StatusCode::OK, fields, sent, Some(part.size()), asked)?;
+        Ok((head.with_length(part.total), own, part))
     }
 
     /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
@@ -147,7 +162,7 @@ impl Recorder {
             max_length,
         })?;
         let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
-        let length = length.or_else(|| content_length(&fields));
+        let length = length.or(content_length(&fields)?);
         headers::strip_hop_by_hop(&mut fields);
         fields.remove(TRAILER);
         let labels = self.take_labels(&mut fields);
@@ -237,10 +252,6 @@ pub(crate) fn would_store<R: Body>(
         max_length: edge.max_object(policy),
     };
     storable::storable(&exchange).is_ok()
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn http_date(time: std::time::SystemTime) -> HeaderValue {

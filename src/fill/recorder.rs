@@ -146,7 +146,7 @@ impl Recorder {
     /// How long the body is to be.
     pub(super) fn promised(&self, head: &Head) -> Option<u64> {
         match &self.part {
-            Some(part) => Some(part.range.end - part.range.start),
+            Some(part) => Some(part.size()),
             None => head.content_length(),
         }
     }

@@ -23,13 +23,14 @@
 //! | which fields travel? | [`headers`] |
 //! | by which tags and groups can it be invalidated? | [`labels`] |
 //!
-//! `date`, `members` and `status` hold what several of them need.
+//! `date`, `length`, `members` and `status` hold what several of them need.
 
 mod date;
 pub mod directives;
 pub mod freshness;
 pub mod headers;
 pub mod labels;
+pub(crate) mod length;
 mod members;
 pub mod normal;
 pub mod part;

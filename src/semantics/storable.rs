@@ -1,13 +1,13 @@
 //! May this response be stored, and shown to others? (RFC 9111 §3)
 
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
-    SET_COOKIE, VARY,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, SET_COOKIE, VARY,
 };
 use http::{HeaderMap, Method, StatusCode};
 
 use super::directives::{Fields, RequestCacheControl, ResponseCacheControl};
 use super::freshness::{Source, Terms, parse_date};
+use super::length::{Unreadable, content_length};
 use super::status::{heuristically_cacheable, understood};
 use super::vary::Vary;
 use crate::policy::{Authorization, CachePolicy, RequestDirectives, SetCookie};
@@ -52,6 +52,12 @@ pub enum NotStored {
     HeadTooLarge,
     BodyTooLarge,
     ContentLength,
+}
+
+impl From<Unreadable> for NotStored {
+    fn from(_: Unreadable) -> Self {
+        Self::ContentLength
+    }
 }
 
 /// Says whether a shared cache may store the response, under `policy`.
@@ -214,20 +220,6 @@ fn size_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
         return Err(NotStored::BodyTooLarge);
     }
     Ok(())
-}
-
-/// The length a message states for its content (RFC 9110 §8.6): one number, however often it is said.
-pub(crate) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, NotStored> {
-    let mut length = None;
-    for line in fields.get_all(CONTENT_LENGTH) {
-        let text = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let stated: u64 = text.and_then(|text| text.parse().ok()).ok_or(NotStored::ContentLength)?;
-        if length.is_some_and(|length| length != stated) {
-            return Err(NotStored::ContentLength);
-        }
-        length = Some(stated);
-    }
-    Ok(length)
 }
 
 #[cfg(test)]
@@ -470,14 +462,7 @@ mod tests {
             (&["1001"], None, Err(NotStored::BodyTooLarge)),
             (&["10"], Some(10), Ok(())),
             (&["10"], Some(11), Err(NotStored::ContentLength)),
-            (&["10", "10"], None, Ok(())),
-            (&["10", "11"], None, Err(NotStored::ContentLength)),
-            (&["10, 10"], None, Err(NotStored::ContentLength)),
-            (&["+10"], None, Err(NotStored::ContentLength)),
-            (&["-1"], None, Err(NotStored::ContentLength)),
             (&["ten"], None, Err(NotStored::ContentLength)),
-            (&[""], None, Err(NotStored::ContentLength)),
-            (&["99999999999999999999"], None, Err(NotStored::ContentLength)),
         ];
         for (stated, length, expected) in table {
             let mut response = vec![FRESH];
