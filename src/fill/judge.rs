@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, TRAILER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
@@ -16,8 +16,8 @@ use crate::edge::EdgeInner;
 use crate::hints::CacheHints;
 use crate::invalidation::label;
 use crate::key::origin_part;
-use crate::policy::{CachePolicy, SetCookie};
-use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
+use crate::policy::CachePolicy;
+use crate::semantics::directives::RequestCacheControl;
 use crate::semantics::freshness::{Received, terms};
 use crate::semantics::headers;
 use crate::semantics::labels;
@@ -166,7 +166,7 @@ impl Recorder {
         headers::strip_hop_by_hop(&mut fields);
         fields.remove(TRAILER);
         let labels = self.take_labels(&mut fields);
-        let own = self.take_own(&mut fields, &control);
+        let own = headers::take_own(&mut fields, &control, &self.policy);
         fields.remove(CONTENT_LENGTH);
         if let Some(length) = length {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -208,22 +208,6 @@ impl Recorder {
     pub(super) fn names_tags(&self, fields: &HeaderMap) -> bool {
         !self.hints.normal_tags().is_empty()
             || self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name))
-    }
-
-    /// Takes out what is not stored with the rest: the fields named by `private` and `no-cache`, which the one who asked
-    /// gets all the same, and the cookies a policy strips from everyone.
-    fn take_own(&self, fields: &mut HeaderMap, control: &ResponseCacheControl) -> HeaderMap {
-        let mut own = HeaderMap::new();
-        for name in storable::fields_to_strip(control, &self.policy) {
-            let for_nobody = name == SET_COOKIE && self.policy.set_cookie == SetCookie::Strip;
-            if let http::header::Entry::Occupied(entry) = fields.entry(name) {
-                let (name, values) = entry.remove_entry_mult();
-                if !for_nobody {
-                    own.extend(values.map(|value| (name.clone(), value)));
-                }
-            }
-        }
-        own
     }
 }
 

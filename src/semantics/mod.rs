@@ -20,7 +20,7 @@
 //! | which answer goes on with a body that broke off? | [`rest`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | is what a PUT sent what a GET would get? | [`saved`] |
-//! | which fields travel? | [`headers`] |
+//! | which fields travel, and which are for the one who asked? | [`headers`] |
 //! | by which tags and groups can it be invalidated? | [`labels`] |
 //!
 //! `date`, `length`, `members` and `status` hold what several of them need.

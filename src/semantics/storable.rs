@@ -1,8 +1,6 @@
 //! May this response be stored, and shown to others? (RFC 9111 §3)
 
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, SET_COOKIE, VARY,
-};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::directives::{Fields, RequestCacheControl, ResponseCacheControl};
@@ -79,23 +77,6 @@ pub fn storable(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     size_allows(exchange)
 }
 
-/// The fields a stored copy goes without: those `private` and `no-cache` name (RFC 9111 §5.2.2.4, §5.2.2.7), and
-/// `Set-Cookie` under [`SetCookie::Strip`]. The viewer whose request went to the origin gets them.
-pub fn fields_to_strip(control: &ResponseCacheControl, policy: &CachePolicy) -> Vec<HeaderName> {
-    let mut fields: Vec<_> = named(control).cloned().collect();
-    if policy.set_cookie == SetCookie::Strip {
-        fields.push(SET_COOKIE);
-    }
-    fields
-}
-
-fn named(control: &ResponseCacheControl) -> impl Iterator<Item = &HeaderName> {
-    [&control.private, &control.no_cache].into_iter().flat_map(|fields| match fields {
-        Some(Fields::Named(names)) => names.as_slice(),
-        _ => &[],
-    })
-}
-
 fn status_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let (status, control) = (exchange.status, exchange.control);
     // RFC 9111 §3: final statuses only, and 206 and 304 only by a cache that knows what to do with them. A 206 nobody
@@ -170,7 +151,7 @@ fn request_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let Exchange { request, response, control, policy, .. } = *exchange;
     // RFC 9111 §7.3: the RFC would store it; a cookie that says who someone is must not reach anyone else.
-    let kept_cookie = response.contains_key(SET_COOKIE) && !named(control).any(|name| *name == SET_COOKIE);
+    let kept_cookie = response.contains_key(SET_COOKIE) && !control.named().any(|name| *name == SET_COOKIE);
     if kept_cookie && policy.set_cookie == SetCookie::DoNotStore {
         return Err(NotStored::SetCookie);
     }
@@ -227,6 +208,7 @@ mod tests {
     use super::super::freshness::{Received, terms};
     use super::*;
     use crate::policy::{Limits, Ttl};
+    use http::HeaderName;
     use std::time::{Duration, UNIX_EPOCH};
 
     /// Header lines, name and value.
@@ -420,16 +402,6 @@ mod tests {
         // The origin says itself that the copy goes without it.
         let control = ("cache-control", "max-age=60, no-cache=\"Set-Cookie\"");
         assert_eq!(stored(200, &[control, cookie]), Ok(()));
-    }
-
-    #[test]
-    fn named_fields_and_cookies_are_stripped() {
-        let control =
-            ResponseCacheControl::parse(&headers(&[("cache-control", "private=\"a\", no-cache=\"b, c\"")]));
-        let strip = CachePolicy { set_cookie: SetCookie::Strip, ..CachePolicy::default() };
-        assert_eq!(fields_to_strip(&control, &CachePolicy::default()), ["a", "b", "c"]);
-        assert_eq!(fields_to_strip(&control, &strip), ["a", "b", "c", "set-cookie"]);
-        assert!(fields_to_strip(&ResponseCacheControl::default(), &CachePolicy::default()).is_empty());
     }
 
     #[test]
