@@ -21,6 +21,7 @@ use crate::invalidation::label;
 use crate::outcome::Outcome;
 use crate::policy::CachePolicy;
 use crate::request::Facts;
+use crate::semantics::part;
 use crate::semantics::preconditions::{self, Verdict};
 use crate::semantics::range::{self, Selection};
 use crate::signature::{self, Signature};
@@ -288,15 +289,15 @@ fn let_run(source: &Source) {
 }
 
 fn unsatisfiable(headers: &mut HeaderMap, length: u64) {
-    range::drop_content_digests(headers);
-    headers.insert(CONTENT_RANGE, range::unsatisfied_range(length));
+    part::drop_content_digests(headers);
+    headers.insert(CONTENT_RANGE, part::unsatisfied_range(length));
     headers.remove(CONTENT_TYPE);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
 }
 
 fn single_range(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
-    range::drop_content_digests(headers);
-    let (range, length) = range::part_fields(range, length);
+    part::drop_content_digests(headers);
+    let (range, length) = part::part_fields(range, length);
     headers.insert(CONTENT_RANGE, range);
     headers.insert(CONTENT_LENGTH, length);
 }
@@ -315,10 +316,10 @@ fn partial<R>(
         single_range(headers, range, length);
         return Body::run(source, range.clone());
     }
-    range::drop_content_digests(headers);
+    part::drop_content_digests(headers);
     // A boundary that the content cannot foresee.
     let seed = edge.hasher.hash_one(parts);
-    let framed = range::multipart(parts, length, headers.get(CONTENT_TYPE), seed);
+    let framed = part::multipart(parts, length, headers.get(CONTENT_TYPE), seed);
     headers.insert(CONTENT_TYPE, framed.content_type);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(framed.length));
     let mut pieces = VecDeque::with_capacity(parts.len() * 2 + 1);

@@ -6,6 +6,7 @@
 # Adding a check is adding a line at the end: step "what is checked" command arguments…
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/packages.sh
 
 # No step takes longer, with nothing built yet and on two cores: one that does hangs.
 limit=20m
@@ -38,24 +39,11 @@ within_limit() {
     wait "$command"
 }
 
-as_root() {
-    if [[ $(id -u) == 0 ]]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo -- "$@"
-    else
-        echo "tests/all.sh: not root and no sudo; install by hand, then run again: $*" >&2
-        return 1
-    fi
-}
-
-# Installs the Debian packages whose command is missing, and starts none of their services: the tests run
-# their own nginx, with their own configuration and port.
-install_missing() {
-    local packages=() command package
-    while read -r command package; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || packages+=("$package")
-    done <<'NEEDED'
+system_packages() {
+    local more=()
+    # On Debian, Python comes without the installer that its virtual environments need.
+    python3 -c 'import ensurepip' 2>/dev/null || more+=(python3-venv)
+    install_missing "${more[@]}" <<'NEEDED'
 caddy caddy
 cc gcc
 chromium chromium
@@ -71,27 +59,6 @@ redis-server redis-server
 unshare util-linux
 valgrind valgrind
 NEEDED
-    # On Debian, Python comes without the installer that its virtual environments need.
-    python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
-    if ((${#packages[@]} == 0)); then
-        echo "nothing is missing"
-        return
-    fi
-    if ! command -v apt-get >/dev/null; then
-        echo "tests/all.sh: no apt-get here; install by hand, then run again: ${packages[*]}" >&2
-        return 1
-    fi
-
-    # Debian asks policy-rc.d before it starts a service (invoke-rc.d(8)): 101 is no. One that is there stays.
-    local policy=/usr/sbin/policy-rc.d
-    if [[ ! -e $policy ]]; then
-        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
-        # In the step's own subshell, so it runs as soon as the step ends, however it ends.
-        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
-    fi
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${packages[@]}" libc6-dev
 }
 
 # The public suite against the edge server, every answer as expected.json has it, and the page that says so up to date.
@@ -109,7 +76,7 @@ export PATH="$PATH:/usr/sbin:/sbin" # nginx is there, and not in every user's pa
 export RUST_BACKTRACE=1
 target=${CARGO_TARGET_DIR:-target}
 
-step "system packages" install_missing
+step "system packages" system_packages
 step "formatting" within_limit cargo fmt --all --check
 step "clippy, warnings denied" \
     within_limit cargo clippy --workspace --all-targets --all-features --locked -- -D warnings

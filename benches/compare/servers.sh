@@ -19,23 +19,10 @@ for argument in "$@"; do
     esac
 done
 
-as_root() {
-    if [[ $(id -u) == 0 ]]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo -- "$@"
-    else
-        echo "servers.sh: not root and no sudo; install by hand, then run again: $*" >&2
-        return 1
-    fi
-}
-
-# Installs the Debian packages whose command is missing, and starts none of their services.
-install_missing() {
-    local packages=() command package
-    while read -r command package; do
-        command -v "$command" >/dev/null || packages+=("$package")
-    done <<'NEEDED'
+export PATH="$PATH:/usr/sbin:/sbin" # nginx and varnishd are there, and not in every user's path
+source ../../tests/packages.sh
+(
+    install_missing <<'NEEDED'
 cc gcc
 cmake cmake
 h2load nghttp2-client
@@ -45,27 +32,7 @@ traffic_server trafficserver
 varnishd varnish
 wrk wrk
 NEEDED
-    if ((${#packages[@]} == 0)); then
-        return
-    fi
-    if ! command -v apt-get >/dev/null; then
-        echo "servers.sh: no apt-get here; install by hand, then run again: ${packages[*]}" >&2
-        return 1
-    fi
-    # Debian asks policy-rc.d before it starts a service (invoke-rc.d(8)): 101 is no. One that is there stays.
-    local policy=/usr/sbin/policy-rc.d
-    if [[ ! -e $policy ]]; then
-        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
-        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
-    fi
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${packages[@]}" libc6-dev
-}
-
-export PATH="$PATH:/usr/sbin:/sbin" # nginx and varnishd are there, and not in every user's path
-# In a subshell, so that its trap runs when it ends.
-(install_missing)
+)
 
 here=$PWD
 results=$here/target/results

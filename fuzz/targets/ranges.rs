@@ -2,9 +2,8 @@
 
 use http::HeaderMap;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE};
-use tower_edge::semantics::range::{
-    Selection, content_range, is_single, multipart, parse_content_range, select, unsatisfied_range,
-};
+use tower_edge::semantics::part::{content_range, multipart, parse_content_range, unsatisfied_range};
+use tower_edge::semantics::range::{Selection, is_single, select};
 
 use super::value;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::header::VARY;
 use http::{HeaderMap, StatusCode};
 
-use super::recorder::{Decision, Recorder};
+use super::judge::Decision;
+use super::recorder::Recorder;
 use crate::invalidation::label;
 use crate::semantics::storable::NotStored;
 use crate::semantics::validation::{self, Freshens};

@@ -7,12 +7,14 @@
 //! - [`copy`]: what a writer sends, copied on its way.
 //! - [`task`]: the exchange itself, a spawned task, so that no viewer's leaving ends it for the others.
 //! - [`slices`]: an object in slices, each with a fill of its own; [`cut`]: its body, cut as it comes.
-//! - [`recorder`]: what the origin's answer means to the store; [`freshen`]: a 304's and a HEAD's.
+//! - [`judge`]: what the head of an answer means; [`freshen`]: that of a 304, and of the answer to a HEAD.
+//! - [`recorder`]: what is done about it: the store, the log, the memos and everyone who waits.
 
 mod copy;
 mod cut;
 mod freshen;
 mod growing;
+mod judge;
 mod recorder;
 mod registry;
 mod shared;
@@ -20,7 +22,8 @@ mod slices;
 mod task;
 
 pub(crate) use self::copy::Copy;
-pub(crate) use self::recorder::{Part, Recorder, would_store};
+pub(crate) use self::judge::{Part, would_store};
+pub(crate) use self::recorder::Recorder;
 pub(crate) use self::registry::{Lead, Registry, Takes, Turn, Wish};
 pub(crate) use self::shared::{Answer, Participant, Unshared};
 pub(crate) use self::slices::SliceExchange;

@@ -1,4 +1,4 @@
-//! What an answer of the origin means to the store: whether it goes in, what it freshens, what it clears.
+//! What is done about an answer of the origin: what goes into the store, what is cleared, what the next ones are spared.
 //!
 //! One recorder goes with one exchange. It holds the lead, and with it the exchange's place in the log and in the order of
 //! fills, by which [`publish`](Recorder::publish) keeps invariants 4 and 5.
@@ -7,56 +7,22 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, SET_COOKIE, TRAILER};
-use http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body::Body;
+use http::{Extensions, HeaderMap, StatusCode};
 
+use super::judge::Part;
 use super::registry::Lead;
 use super::shared::{Participant, Unshared};
 use crate::edge::{EdgeInner, State};
 use crate::hints::CacheHints;
-use crate::invalidation::{Check, Stamp, label};
-use crate::key::{KeyBuf, origin_part};
+use crate::invalidation::{Check, Stamp};
+use crate::key::KeyBuf;
 use crate::policy::CachePolicy;
-use crate::semantics::directives::{RequestCacheControl, ResponseCacheControl};
-use crate::semantics::freshness::{Received, terms};
-use crate::semantics::headers;
-use crate::semantics::labels;
-use crate::semantics::range;
-use crate::semantics::reuse::{Failure, Reuse, reuse};
+use crate::semantics::reuse::Failure;
 use crate::semantics::slices;
 use crate::semantics::status::is_server_error;
-use crate::semantics::storable::{self, NotStored};
-use crate::semantics::targeted::effective;
+use crate::semantics::storable::NotStored;
 use crate::semantics::validation;
-use crate::semantics::vary::Vary;
-use crate::store::{Blocks, Fields, Head, Heat, Stored, Uncacheable};
-
-/// What a head means.
-pub(super) enum Decision {
-    /// It may be shared, and its body goes to the store. The fields are for the one who asked alone.
-    Share(Head, HeaderMap),
-    /// The same for a part of a body.
-    SharePart(Head, HeaderMap, Part),
-    /// The object is to be stored in slices: its head, the fields for the one who asked alone, and which bytes of it
-    /// the body is.
-    Slices(Head, HeaderMap, Part),
-    /// It is too small for slices: the whole is to be asked for.
-    Whole,
-    /// A stored response is still good.
-    Refreshed(Arc<Stored>, HeaderMap),
-    NotStored(NotStored),
-    /// A 304 about something that is not stored: there is no answer.
-    Unknown,
-}
-
-/// Which part of which whole a body is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) range: Range<u64>,
-    pub(crate) total: u64,
-}
+use crate::store::{Blocks, Head, Stored, Uncacheable};
 
 pub(crate) struct Recorder {
     pub(super) lead: Lead,
@@ -71,7 +37,7 @@ pub(crate) struct Recorder {
     /// named, so that a 304 leaves no doubt which it is about, whatever fields it lacks.
     pub(super) base: Option<Arc<Stored>>,
     /// The request is for one range, and a 206 is what was asked for.
-    ranged: bool,
+    pub(super) ranged: bool,
     /// The request is for this slice of something of which nothing is known, or nothing that counts.
     pub(super) probe: Option<Range<u64>>,
     /// The part that the answer is.
@@ -133,162 +99,6 @@ impl Recorder {
         Self { probe: Some(slice), ..self }
     }
 
-    /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`.
-    pub(super) fn decide(
-        &self,
-        status: StatusCode,
-        fields: &HeaderMap,
-        sent: &HeaderMap,
-        length: Option<u64>,
-        asked: Duration,
-    ) -> Decision {
-        if status == StatusCode::NOT_MODIFIED && self.base.is_some() {
-            return self.not_modified(fields, sent, asked);
-        }
-        if let Some(decision) = self.sliced(status, fields, sent, length, asked) {
-            return decision;
-        }
-        if status == StatusCode::PARTIAL_CONTENT && self.ranged {
-            return match self.part_head(fields.clone(), sent, length, asked) {
-                Ok((head, own, part)) => Decision::SharePart(head, own, part),
-                Err(why) => Decision::NotStored(why),
-            };
-        }
-        if self.ranged && status != StatusCode::OK {
-            // RFC 9110 §14.2: a 200 did not heed the range. What else comes may be about the range alone, like 416, and
-            // would be shown to those who ask for the whole.
-            return Decision::NotStored(NotStored::Partial);
-        }
-        match self.head(status, fields.clone(), sent, length, asked) {
-            Ok((head, own)) => Decision::Share(head, own),
-            Err(why) => Decision::NotStored(why),
-        }
-    }
-
-    /// The head of the whole that a 206 is a part of (RFC 9111 §3.3). Only a strong validator can tell which parts belong
-    /// together (§3.4), so a part without one is not stored.
-    fn part_head(
-        &self,
-        mut fields: HeaderMap,
-        sent: &HeaderMap,
-        length: Option<u64>,
-        asked: Duration,
-    ) -> Result<(Head, HeaderMap, Part), NotStored> {
-        let (range, total) = range::parse_content_range(&fields).ok_or(NotStored::Partial)?;
-        let size = range.end - range.start;
-        let length = length.or_else(|| content_length(&fields)).unwrap_or(size);
-        if length != size || !validation::has_strong_tag(&fields) {
-            return Err(NotStored::Partial);
-        }
-        fields.remove(CONTENT_RANGE);
-        range::drop_content_digests(&mut fields);
-        let (head, own) = self.head(StatusCode::OK, fields, sent, Some(size), asked)?;
-        Ok((head.with_length(total), own, Part { range, total }))
-    }
-
-    /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
-    pub(super) fn head(
-        &self,
-        status: StatusCode,
-        fields: HeaderMap,
-        sent: &HeaderMap,
-        length: Option<u64>,
-        asked: Duration,
-    ) -> Result<(Head, HeaderMap), NotStored> {
-        self.head_of(status, fields, sent, length, asked, self.max_length())
-    }
-
-    /// The same for a body that may be `max_length` bytes long.
-    pub(super) fn head_of(
-        &self,
-        status: StatusCode,
-        mut fields: HeaderMap,
-        sent: &HeaderMap,
-        length: Option<u64>,
-        asked: Duration,
-        max_length: u64,
-    ) -> Result<(Head, HeaderMap), NotStored> {
-        let now = self.edge.clock.elapsed();
-        let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
-        let mut control = effective(&fields, &self.policy.targeted.fields);
-        self.hints.apply(&mut control);
-        let terms = terms(status, &fields, &control, &self.policy, received);
-        storable::storable(&storable::Exchange {
-            method: &Method::GET,
-            request: sent,
-            status,
-            response: &fields,
-            control: &control,
-            terms: &terms,
-            policy: &self.policy,
-            length,
-            max_length,
-        })?;
-        let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
-        let length = length.or_else(|| content_length(&fields));
-        headers::strip_hop_by_hop(&mut fields);
-        fields.remove(TRAILER);
-        let labels = self.take_labels(&mut fields);
-        let own = self.take_own(&mut fields, &control);
-        fields.remove(CONTENT_LENGTH);
-        if let Some(length) = length {
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        // RFC 9110 §6.6.1: a recipient that stores a response without `Date` notes when it came.
-        fields.entry(DATE).or_insert_with(|| http_date(received.at));
-        let head = Head {
-            status,
-            fields: Fields::pack(&fields),
-            vary,
-            labels,
-            terms,
-            received: now,
-            received_wall: received.at,
-            // Who only waited gets what the store could have given, and nothing else.
-            joinable: !matches!(
-                reuse(&terms, terms.initial_age, &RequestCacheControl::default()),
-                Reuse::Validate(_) | Reuse::Unsatisfiable
-            ),
-            order: self.lead.fill.order,
-            heat: Heat::default(),
-        };
-        Ok((head, own))
-    }
-
-    /// Takes out the tags and reads the groups, which viewers may see.
-    fn take_labels(&self, fields: &mut HeaderMap) -> Box<[Box<[u8]>]> {
-        let tags = labels::tags(fields, &self.policy.tags.0, self.hints.normal_tags());
-        let groups = labels::groups(fields, &labels::CACHE_GROUPS);
-        for field in &self.policy.tags.0 {
-            fields.remove(&field.name);
-        }
-        let key = self.key.as_bytes();
-        let groups = groups.iter().map(|group| label::group(origin_part(key), group));
-        tags.iter().map(|tag| label::tag(tag)).chain(groups).collect()
-    }
-
-    /// Whether an answer has tags of its own.
-    pub(super) fn names_tags(&self, fields: &HeaderMap) -> bool {
-        !self.hints.normal_tags().is_empty()
-            || self.policy.tags.0.iter().any(|field| fields.contains_key(&field.name))
-    }
-
-    /// Takes out what is not stored with the rest: the fields named by `private` and `no-cache`, which the one who asked
-    /// gets all the same, and the cookies a policy strips from everyone.
-    fn take_own(&self, fields: &mut HeaderMap, control: &ResponseCacheControl) -> HeaderMap {
-        let mut own = HeaderMap::new();
-        for name in storable::fields_to_strip(control, &self.policy) {
-            let for_nobody = name == SET_COOKIE && self.policy.set_cookie == crate::policy::SetCookie::Strip;
-            if let http::header::Entry::Occupied(entry) = fields.entry(name) {
-                let (name, values) = entry.remove_entry_mult();
-                if !for_nobody {
-                    own.extend(values.map(|value| (name.clone(), value)));
-                }
-            }
-        }
-        own
-    }
-
     /// What a POST's answer gives to later GETs (RFC 9110 §9.3.3), as of the invalidation that it brought itself. The
     /// caller has seen that its `Content-Location` is the target. The head is for the one who posted.
     pub(crate) fn post_answered(
@@ -336,7 +146,7 @@ impl Recorder {
     /// How long the body is to be.
     pub(super) fn promised(&self, head: &Head) -> Option<u64> {
         match &self.part {
-            Some(part) => Some(part.range.end - part.range.start),
+            Some(part) => Some(part.size()),
             None => head.content_length(),
         }
     }
@@ -502,40 +312,4 @@ impl Recorder {
         }
         is_stored
     }
-}
-
-/// Whether a response to a request with the fields `sent` would be stored, were it led by a fill.
-pub(crate) fn would_store<R: Body>(
-    edge: &EdgeInner,
-    policy: &CachePolicy,
-    sent: &HeaderMap,
-    response: &Response<R>,
-) -> bool {
-    let fields = response.headers();
-    let mut control = effective(fields, &policy.targeted.fields);
-    if let Some(hints) = response.extensions().get::<CacheHints>() {
-        hints.apply(&mut control);
-    }
-    let received = Received { at: edge.clock.wall(), delay: Duration::ZERO };
-    let exchange = storable::Exchange {
-        method: &Method::GET,
-        request: sent,
-        status: response.status(),
-        response: fields,
-        control: &control,
-        terms: &terms(response.status(), fields, &control, policy, received),
-        policy,
-        length: response.body().size_hint().exact(),
-        max_length: edge.max_object(policy),
-    };
-    storable::storable(&exchange).is_ok()
-}
-
-pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn http_date(time: std::time::SystemTime) -> HeaderValue {
-    let date = httpdate::fmt_http_date(time);
-    HeaderValue::from_maybe_shared(Bytes::from(date)).expect("a date is visible ASCII")
 }

@@ -13,12 +13,13 @@ use http_body::Body;
 use tower::{BoxError, Service};
 
 use super::cut::Cut;
-use super::recorder::{Decision, Part, Recorder};
+use super::judge::{Decision, Part};
+use super::recorder::Recorder;
 use super::shared::Unshared;
 use crate::policy::Slices;
-use crate::semantics::range;
+use crate::semantics::length::content_length;
 use crate::semantics::slices::{self, Answer};
-use crate::semantics::storable::{self, NotStored};
+use crate::semantics::storable::NotStored;
 use crate::store::{Head, Stored};
 
 /// At most so many slices of a generation that is over are taken out of memory at once; the others make room in time.
@@ -44,7 +45,7 @@ impl Recorder {
             (Some(_), _) if slices::is_about_the_whole(status) => None,
             (Some(_), _) => Some(Decision::NotStored(NotStored::Partial)),
             (None, StatusCode::OK) => {
-                let total = storable::content_length(fields).ok()?.or(length)?;
+                let total = content_length(fields).ok()?.or(length)?;
                 if total <= threshold || !slices::takes_ranges(fields) {
                     return None;
                 }
@@ -67,19 +68,15 @@ impl Recorder {
         asked: Duration,
         threshold: u64,
     ) -> Result<Decision, NotStored> {
-        let (range, total) = range::parse_content_range(&fields).ok_or(NotStored::Partial)?;
-        let size = range.end - range.start;
-        let length = length.or(storable::content_length(&fields)?).unwrap_or(size);
-        if length != size || range.start != probe.start || range.end != probe.end.min(total) {
+        let part = Part::take(&mut fields, length)?;
+        let (size, total) = (part.size(), part.total);
+        if part.range.start != probe.start || part.range.end != probe.end.min(total) {
             return Err(NotStored::Partial);
         }
         let is_small = total <= threshold;
         if is_small && size != total {
             return Ok(Decision::Whole);
         }
-        // RFC 9110 §14.4: they speak of the part.
-        fields.remove(CONTENT_RANGE);
-        range::drop_content_digests(&mut fields);
         fields.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
         let (head, own) = self.head_of(StatusCode::OK, fields, sent, Some(size), asked, u64::MAX)?;
         if is_small {
@@ -89,7 +86,7 @@ impl Recorder {
         if !slices::can_be_told_apart(&head.fields.unpack()) {
             return Err(NotStored::Partial);
         }
-        Ok(Decision::Slices(head.with_length(total), own, Part { range, total }))
+        Ok(Decision::Slices(head.with_length(total), own, part))
     }
 
     /// Stores the head of an object in slices, and has everyone who waited read those that come.

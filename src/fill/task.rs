@@ -18,7 +18,8 @@ use http_body::{Body, Frame};
 use tokio::sync::oneshot;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::recorder::{Decision, Part, Recorder};
+use super::judge::{Decision, Part};
+use super::recorder::Recorder;
 use super::shared::Kept;
 use crate::error::{BodyError, BodyErrorKind};
 use crate::semantics::normal;

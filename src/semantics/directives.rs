@@ -96,6 +96,14 @@ impl ResponseCacheControl {
         control
     }
 
+    /// The fields that `private` and `no-cache` name.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &HeaderName> {
+        [&self.private, &self.no_cache].into_iter().flat_map(|fields| match fields {
+            Some(Fields::Named(names)) => names.as_slice(),
+            _ => &[],
+        })
+    }
+
     /// Whether `no-store` holds for an answer of this status: beside `must-understand` it is only for caches that do
     /// not understand the status (RFC 9111 §5.2.2.3).
     pub fn no_store_holds(&self, status: StatusCode) -> bool {

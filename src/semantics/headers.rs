@@ -1,8 +1,11 @@
-//! Which fields travel, and which stay on their connection? (RFC 9110 §7.6.1, RFC 9111 §3.1)
+//! Which fields travel, which stay on their connection, and which are for the one who asked? (RFC 9110 §7.6.1, RFC 9111 §3.1)
 
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+
+use super::directives::ResponseCacheControl;
+use crate::policy::{CachePolicy, SetCookie};
 
 /// Fields that are about one connection, or about a proxy on it: RFC 9111 §3.1 forbids to store the `Proxy-` fields.
 /// `Trailer` is not among them: it goes with the trailers, as far as they go.
@@ -83,6 +86,23 @@ pub fn prepare_fill(headers: &mut HeaderMap) {
     for name in &NOT_FOR_FILLS {
         headers.remove(name);
     }
+}
+
+/// Takes out of a response what a stored copy goes without: the fields `private` and `no-cache` name (RFC 9111 §5.2.2.4,
+/// §5.2.2.7), which the viewer whose request went to the origin gets all the same, and under [`SetCookie::Strip`] the
+/// cookies, which nobody gets.
+pub fn take_own(response: &mut HeaderMap, control: &ResponseCacheControl, policy: &CachePolicy) -> HeaderMap {
+    if policy.set_cookie == SetCookie::Strip {
+        response.remove(header::SET_COOKIE);
+    }
+    let mut own = HeaderMap::new();
+    for name in control.named() {
+        if let header::Entry::Occupied(entry) = response.entry(name) {
+            let (name, values) = entry.remove_entry_mult();
+            own.extend(values.map(|value| (name.clone(), value)));
+        }
+    }
+    own
 }
 
 /// The value of a field that has exactly one line.
@@ -183,5 +203,25 @@ mod tests {
         ]);
         prepare_fill(&mut headers);
         assert_eq!(names(&headers), ["accept", "cookie", "host"]);
+    }
+    #[test]
+    fn what_directives_name_is_for_the_one_who_asked_and_a_stripped_cookie_for_nobody() {
+        // RFC 9111 §5.2.2.4, §5.2.2.7
+        let named = ("cache-control", "private=\"a, set-cookie\", no-cache=\"b\"");
+        let plain = ("cache-control", "private, no-cache");
+        let strip = CachePolicy { set_cookie: SetCookie::Strip, ..CachePolicy::default() };
+        for (control, policy, own, rest) in [
+            (named, CachePolicy::default(), vec!["a", "b", "set-cookie"], vec!["c", "cache-control"]),
+            (named, strip.clone(), vec!["a", "b"], vec!["c", "cache-control"]),
+            (plain, CachePolicy::default(), vec![], vec!["a", "b", "c", "cache-control", "set-cookie"]),
+            (plain, strip, vec![], vec!["a", "b", "c", "cache-control"]),
+        ] {
+            let mut response = map(&[control, ("a", "1"), ("b", "1"), ("c", "1"), ("set-cookie", "d=1")]);
+            response.append("a", HeaderValue::from_static("2"));
+            let parsed = ResponseCacheControl::parse(&response);
+            let taken = take_own(&mut response, &parsed, &policy);
+            assert_eq!((names(&taken), names(&response)), (own, rest), "{control:?} {:?}", policy.set_cookie);
+            assert!(taken.get_all("a").iter().eq(["1", "2"]) || !taken.contains_key("a"));
+        }
     }
 }

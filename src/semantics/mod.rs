@@ -15,22 +15,25 @@
 //! | how is it revalidated, and what does a 304 change? | [`validation`] |
 //! | what do the viewer's own conditions come to? | [`preconditions`] |
 //! | which bytes did the viewer ask for? | [`range`] |
+//! | which bytes does an answer have, and of how many? | [`part`] |
 //! | which slices does that take, and which belong together? | [`slices`] |
 //! | which answer goes on with a body that broke off? | [`rest`] |
 //! | what does a write make invalid? | [`writes`] |
 //! | is what a PUT sent what a GET would get? | [`saved`] |
-//! | which fields travel? | [`headers`] |
+//! | which fields travel, and which are for the one who asked? | [`headers`] |
 //! | by which tags and groups can it be invalidated? | [`labels`] |
 //!
-//! `date`, `members` and `status` hold what several of them need.
+//! `date`, `length`, `members` and `status` hold what several of them need.
 
 mod date;
 pub mod directives;
 pub mod freshness;
 pub mod headers;
 pub mod labels;
+pub(crate) mod length;
 mod members;
 pub mod normal;
+pub mod part;
 pub mod preconditions;
 pub mod range;
 pub mod rest;

@@ -11,9 +11,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::headers::only_line;
-use super::range::parse_content_range;
+use super::length::content_length;
+use super::part::parse_content_range;
 use super::slices::range_field;
-use super::storable::content_length;
 use super::validation::EntityTag;
 
 /// So much of an answer that begins before what is wanted is read for nothing.

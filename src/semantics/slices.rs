@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::freshness::parse_date;
 use super::headers::only_line;
+use super::part;
 use super::range::{self, Spec};
 use super::validation::{EntityTag, has_strong_tag, same_strong_tag};
 
@@ -93,7 +94,7 @@ pub fn judge(
     answer: &HeaderMap,
 ) -> Answer {
     match status.as_u16() {
-        206 => match range::parse_content_range(answer) {
+        206 => match part::parse_content_range(answer) {
             Some((_, length)) if length != total => Answer::Changed,
             Some((bytes, _)) if bytes == *asked => {
                 if belongs(whole, answer) {

@@ -1,13 +1,11 @@
 //! May this response be stored, and shown to others? (RFC 9111 §3)
 
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
-    SET_COOKIE, VARY,
-};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::directives::{Fields, RequestCacheControl, ResponseCacheControl};
 use super::freshness::{Source, Terms, parse_date};
+use super::length::{Unreadable, content_length};
 use super::status::{heuristically_cacheable, understood};
 use super::vary::Vary;
 use crate::policy::{Authorization, CachePolicy, RequestDirectives, SetCookie};
@@ -54,6 +52,12 @@ pub enum NotStored {
     ContentLength,
 }
 
+impl From<Unreadable> for NotStored {
+    fn from(_: Unreadable) -> Self {
+        Self::ContentLength
+    }
+}
+
 /// Says whether a shared cache may store the response, under `policy`.
 ///
 /// The exchange is taken for a GET: what a HEAD tells about a stored GET is for the caller (RFC 9111 §4.3.5).
@@ -71,23 +75,6 @@ pub fn storable(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     fields_allow(exchange)?;
     worth_storing(exchange)?;
     size_allows(exchange)
-}
-
-/// The fields a stored copy goes without: those `private` and `no-cache` name (RFC 9111 §5.2.2.4, §5.2.2.7), and
-/// `Set-Cookie` under [`SetCookie::Strip`]. The viewer whose request went to the origin gets them.
-pub fn fields_to_strip(control: &ResponseCacheControl, policy: &CachePolicy) -> Vec<HeaderName> {
-    let mut fields: Vec<_> = named(control).cloned().collect();
-    if policy.set_cookie == SetCookie::Strip {
-        fields.push(SET_COOKIE);
-    }
-    fields
-}
-
-fn named(control: &ResponseCacheControl) -> impl Iterator<Item = &HeaderName> {
-    [&control.private, &control.no_cache].into_iter().flat_map(|fields| match fields {
-        Some(Fields::Named(names)) => names.as_slice(),
-        _ => &[],
-    })
 }
 
 fn status_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
@@ -164,7 +151,7 @@ fn request_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     let Exchange { request, response, control, policy, .. } = *exchange;
     // RFC 9111 §7.3: the RFC would store it; a cookie that says who someone is must not reach anyone else.
-    let kept_cookie = response.contains_key(SET_COOKIE) && !named(control).any(|name| *name == SET_COOKIE);
+    let kept_cookie = response.contains_key(SET_COOKIE) && !control.named().any(|name| *name == SET_COOKIE);
     if kept_cookie && policy.set_cookie == SetCookie::DoNotStore {
         return Err(NotStored::SetCookie);
     }
@@ -216,25 +203,12 @@ fn size_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     Ok(())
 }
 
-/// The length a message states for its content (RFC 9110 §8.6): one number, however often it is said.
-pub(crate) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, NotStored> {
-    let mut length = None;
-    for line in fields.get_all(CONTENT_LENGTH) {
-        let text = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let stated: u64 = text.and_then(|text| text.parse().ok()).ok_or(NotStored::ContentLength)?;
-        if length.is_some_and(|length| length != stated) {
-            return Err(NotStored::ContentLength);
-        }
-        length = Some(stated);
-    }
-    Ok(length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::freshness::{Received, terms};
     use super::*;
     use crate::policy::{Limits, Ttl};
+    use http::HeaderName;
     use std::time::{Duration, UNIX_EPOCH};
 
     /// Header lines, name and value.
@@ -431,16 +405,6 @@ mod tests {
     }
 
     #[test]
-    fn named_fields_and_cookies_are_stripped() {
-        let control =
-            ResponseCacheControl::parse(&headers(&[("cache-control", "private=\"a\", no-cache=\"b, c\"")]));
-        let strip = CachePolicy { set_cookie: SetCookie::Strip, ..CachePolicy::default() };
-        assert_eq!(fields_to_strip(&control, &CachePolicy::default()), ["a", "b", "c"]);
-        assert_eq!(fields_to_strip(&control, &strip), ["a", "b", "c", "set-cookie"]);
-        assert!(fields_to_strip(&ResponseCacheControl::default(), &CachePolicy::default()).is_empty());
-    }
-
-    #[test]
     fn fields_decide() {
         // RFC 9111 §4.1.
         let table: &[(&str, &str, Result<(), NotStored>)] = &[
@@ -470,14 +434,7 @@ mod tests {
             (&["1001"], None, Err(NotStored::BodyTooLarge)),
             (&["10"], Some(10), Ok(())),
             (&["10"], Some(11), Err(NotStored::ContentLength)),
-            (&["10", "10"], None, Ok(())),
-            (&["10", "11"], None, Err(NotStored::ContentLength)),
-            (&["10, 10"], None, Err(NotStored::ContentLength)),
-            (&["+10"], None, Err(NotStored::ContentLength)),
-            (&["-1"], None, Err(NotStored::ContentLength)),
             (&["ten"], None, Err(NotStored::ContentLength)),
-            (&[""], None, Err(NotStored::ContentLength)),
-            (&["99999999999999999999"], None, Err(NotStored::ContentLength)),
         ];
         for (stated, length, expected) in table {
             let mut response = vec![FRESH];

@@ -1,13 +1,14 @@
 //! Is a body the one that was promised? (`Content-Length`; `Content-MD5`, `x-amz-checksum-sha256`; `Repr-Digest`, RFC 9530)
 
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::HeaderName;
 use md5::Md5;
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 use sha2::{Digest, Sha256, Sha512};
 
 use super::refusal::Refusal;
 use crate::semantics::headers::only_line;
+use crate::semantics::length::content_length;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const CHECKSUM_SHA256: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
@@ -48,12 +49,8 @@ impl Promise {
         if digests.iter().any(|(hash, digest)| hash.length() != digest.len()) {
             return Err(BAD_DIGEST);
         }
-        let length = match request.contains_key(CONTENT_LENGTH) {
-            true => Some(
-                content_length(request).ok_or(Refusal::Malformed("400: Content-Length is no number\n"))?,
-            ),
-            false => None,
-        };
+        let length =
+            content_length(request).map_err(|_| Refusal::Malformed("400: Content-Length is no number\n"))?;
         Ok(Self { length, received: 0, digests })
     }
 
@@ -111,12 +108,6 @@ impl Hash {
             Self::Sha512(hash) => hash.finalize().to_vec(),
         }
     }
-}
-
-fn content_length(request: &HeaderMap) -> Option<u64> {
-    let text = only_line(request, &CONTENT_LENGTH)?.to_str().ok()?;
-    // `u64::from_str` takes a sign.
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// The digests of a `Repr-Digest` that can be computed here. The others are ignored, as RFC 9530 §2 allows.
@@ -177,6 +168,7 @@ mod tests {
         for lines in [
             &[][..],
             &[("content-length", "5")],
+            &[("content-length", "5"), ("content-length", "5")],
             &[("content-md5", MD5)],
             &[("x-amz-checksum-sha256", SHA256)],
             &[("repr-digest", SHA256_FIELD)],

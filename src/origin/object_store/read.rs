@@ -15,6 +15,7 @@ use super::fields;
 use super::key::{self, Named, NotAKey};
 use super::refusal::Refusal;
 use super::service::Inner;
+use crate::semantics::part;
 use crate::semantics::preconditions::Verdict;
 use crate::semantics::range::{self, Selection, Spec};
 
@@ -100,7 +101,7 @@ impl Inner {
             Selection::Whole => Ok(None),
             Selection::Unsatisfiable => {
                 let headers = HeaderMap::from_iter([
-                    (CONTENT_RANGE, range::unsatisfied_range(length)),
+                    (CONTENT_RANGE, part::unsatisfied_range(length)),
                     (CONTENT_LENGTH, HeaderValue::from(0)),
                     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
                 ]);
@@ -108,7 +109,7 @@ impl Inner {
             }
             Selection::Parts(parts) if is_part && parts[..] == [object.range.clone()] => {
                 let Range { start, end } = object.range;
-                headers.insert(CONTENT_RANGE, range::content_range(&object.range, length));
+                headers.insert(CONTENT_RANGE, part::content_range(&object.range, length));
                 headers.insert(CONTENT_LENGTH, (end - start).into());
                 Ok(Some(answer(StatusCode::PARTIAL_CONTENT, headers, self.body(object, end - start))))
             }
