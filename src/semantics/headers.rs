@@ -114,14 +114,8 @@ pub(crate) fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::map;
     use super::*;
-
-    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();

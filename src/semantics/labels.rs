@@ -69,15 +69,8 @@ pub fn groups(fields: &HeaderMap, name: &HeaderName) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::map;
     use super::*;
-
-    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     #[test]
     fn tags_are_read_from_the_fields_a_policy_names() {

@@ -27,6 +27,8 @@
 
 mod date;
 pub mod directives;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod freshness;
 pub mod headers;
 pub mod labels;

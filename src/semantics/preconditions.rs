@@ -136,21 +136,10 @@ fn describes_content(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{Lines, MONDAY, TUESDAY, WEDNESDAY, map};
     use super::*;
 
-    type Lines = &'static [(&'static str, &'static str)];
-
-    const MONDAY: &str = "Mon, 06 Nov 2023 08:00:00 GMT";
     const MONDAY_RFC850: &str = "Monday, 06-Nov-23 08:00:00 GMT";
-    const TUESDAY: &str = "Tue, 07 Nov 2023 08:00:00 GMT";
-    const WEDNESDAY: &str = "Wed, 08 Nov 2023 08:00:00 GMT";
-
-    fn map(lines: Lines) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     fn date(text: &'static str) -> SystemTime {
         parse_date(&HeaderValue::from_static(text)).unwrap()

@@ -163,21 +163,12 @@ pub(crate) fn first_spec(request: &HeaderMap) -> Option<Spec> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{Lines, MONDAY, map};
     use super::*;
     use http::header::{HeaderName, HeaderValue};
 
-    type Lines = &'static [(&'static str, &'static str)];
-
-    const MONDAY: &str = "Mon, 06 Nov 2023 08:00:00 GMT";
     const MONDAY_RFC850: &str = "Monday, 06-Nov-23 08:00:00 GMT";
     const A_SECOND_LATER: &str = "Mon, 06 Nov 2023 08:00:01 GMT";
-
-    fn map(lines: Lines) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     fn parts(ranges: &[Range<u64>]) -> Selection {
         Selection::Parts(ranges.iter().cloned().collect())

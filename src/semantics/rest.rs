@@ -113,19 +113,13 @@ fn coding(fields: &HeaderMap) -> Option<Option<&HeaderValue>> {
 mod tests {
     use http::header::HeaderName;
 
+    use super::super::fixtures::map;
     use super::*;
 
     type Lines<'a> = &'a [(&'static str, &'static str)];
 
     const TAG: (&str, &str) = ("etag", "\"a\"");
     const GZIP: (&str, &str) = ("content-encoding", "gzip");
-
-    fn map(lines: Lines<'_>) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     fn promise(status: u16, lines: Lines<'_>, length: Option<u64>) -> Option<Promise> {
         Promise::of(StatusCode::from_u16(status).unwrap(), &map(lines), length)

@@ -90,13 +90,8 @@ fn copy<'a>(from: &HeaderMap, names: impl IntoIterator<Item = &'a HeaderName>, t
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{Lines, map};
     use super::*;
-
-    type Lines = &'static [(&'static str, &'static str)];
-
-    fn map(lines: Lines) -> HeaderMap {
-        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
 
     fn decide(request: Lines, status: u16, answer: Lines, has_content: bool) -> Result<HeaderMap, NotSaved> {
         let status = StatusCode::from_u16(status).unwrap();

@@ -120,19 +120,10 @@ pub fn is_about_the_whole(status: StatusCode) -> bool {
 mod tests {
     use http::header::{HeaderName, RANGE};
 
+    use super::super::fixtures::{MONDAY, TUESDAY, map};
     use super::*;
 
     type Lines<'a> = &'a [(&'static str, &'static str)];
-
-    const MONDAY: &str = "Mon, 06 Nov 2023 08:00:00 GMT";
-    const TUESDAY: &str = "Tue, 07 Nov 2023 08:00:00 GMT";
-
-    fn map(lines: Lines<'_>) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     #[test]
     fn slices_cover_an_object_and_no_more() {

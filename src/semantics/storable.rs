@@ -205,6 +205,7 @@ fn size_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::map;
     use super::super::freshness::{Received, terms};
     use super::*;
     use crate::policy::{Limits, Ttl};
@@ -217,13 +218,6 @@ mod tests {
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
     const TAGGED: (&str, &str) = ("etag", "\"a\"");
 
-    fn headers(lines: Lines<'_>) -> HeaderMap {
-        lines
-            .iter()
-            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
-
     fn decide(
         policy: &CachePolicy,
         request: Lines<'_>,
@@ -231,7 +225,7 @@ mod tests {
         response: Lines<'_>,
         length: Option<u64>,
     ) -> Result<(), NotStored> {
-        let (request, response) = (headers(request), headers(response));
+        let (request, response) = (map(request), map(response));
         let control = ResponseCacheControl::parse(&response);
         let status = StatusCode::from_u16(status).unwrap();
         let received = Received { at: UNIX_EPOCH + Duration::from_secs(784_111_777), delay: Duration::ZERO };
@@ -255,7 +249,7 @@ mod tests {
     #[test]
     fn only_get_is_stored() {
         let policy = CachePolicy::default();
-        let response = headers(&[FRESH]);
+        let response = map(&[FRESH]);
         let control = ResponseCacheControl::parse(&response);
         let received = Received { at: UNIX_EPOCH, delay: Duration::ZERO };
         let terms = terms(StatusCode::OK, &response, &control, &policy, received);

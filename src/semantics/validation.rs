@@ -171,19 +171,8 @@ fn describes_stored_body(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{Lines, MONDAY, TUESDAY, map};
     use super::*;
-
-    type Lines = &'static [(&'static str, &'static str)];
-
-    const MONDAY: &str = "Mon, 06 Nov 2023 08:00:00 GMT";
-    const TUESDAY: &str = "Tue, 07 Nov 2023 08:00:00 GMT";
-
-    fn map(lines: Lines) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     #[test]
     fn entity_tags_are_read_as_written() {

@@ -151,16 +151,8 @@ impl Field {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{Lines, map};
     use super::*;
-
-    type Lines = &'static [(&'static str, &'static str)];
-
-    fn map(lines: Lines) -> HeaderMap {
-        lines
-            .iter()
-            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
 
     fn vary(lines: &[&'static str], request: Lines) -> Result<Vary, VariesByAnything> {
         let response = lines.iter().map(|&line| (header::VARY, HeaderValue::from_static(line))).collect();

@@ -86,17 +86,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-
-    const MONDAY: &str = "Mon, 06 Nov 2023 08:00:00 GMT";
-    const TUESDAY: &str = "Tue, 07 Nov 2023 08:00:00 GMT";
-    const WEDNESDAY: &str = "Wed, 08 Nov 2023 08:00:00 GMT";
-
-    type Lines = &'static [(&'static str, &'static str)];
-
-    fn map(lines: Lines) -> HeaderMap {
-        let line = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        lines.iter().map(line).collect()
-    }
+    use crate::semantics::fixtures::{Lines, MONDAY, TUESDAY, WEDNESDAY, map};
 
     const OBJECT: Lines = &[("etag", "\"a\""), ("last-modified", TUESDAY)];
 
