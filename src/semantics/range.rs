@@ -165,7 +165,7 @@ pub(crate) fn first_spec(request: &HeaderMap) -> Option<Spec> {
 mod tests {
     use super::super::fixtures::{Lines, MONDAY, map};
     use super::*;
-    use http::header::{HeaderName, HeaderValue};
+    use http::header::HeaderValue;
 
     const MONDAY_RFC850: &str = "Monday, 06-Nov-23 08:00:00 GMT";
     const A_SECOND_LATER: &str = "Mon, 06 Nov 2023 08:00:01 GMT";

@@ -111,7 +111,6 @@ fn coding(fields: &HeaderMap) -> Option<Option<&HeaderValue>> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderName;
 
     use super::super::fixtures::map;
     use super::*;

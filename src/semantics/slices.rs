@@ -118,7 +118,7 @@ pub fn is_about_the_whole(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, RANGE};
+    use http::header::RANGE;
 
     use super::super::fixtures::{MONDAY, TUESDAY, map};
     use super::*;

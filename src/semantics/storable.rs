@@ -209,7 +209,7 @@ mod tests {
     use super::super::freshness::{Received, terms};
     use super::*;
     use crate::policy::{Limits, Ttl};
-    use http::HeaderName;
+
     use std::time::{Duration, UNIX_EPOCH};
 
     /// Header lines, name and value.
