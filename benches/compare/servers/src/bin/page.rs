@@ -84,7 +84,7 @@ fn page(results: &Results, crates: &Crates) -> String {
          ## Servers\n\n\
          One server at a time on one core; the load and the origin on another. {rounds} rounds in which they take turns, \
          {seconds} s a measurement, medians. In parentheses the ratio to bare hyper: the same server as the edge server's, \
-         which gives the same bytes and fields and has no cache. 64 connections that are kept (16 for 1 MiB; 16 of 16 \
+         by the same allocator and built alike (profile `dist`), which gives the same bytes and fields and has no cache. 64 connections that are kept (16 for 1 MiB; 16 of 16 \
          streams for HTTP/2). A hit counts only if the origin heard nothing of it.\n\n{}\n\
          ![Ratios to bare hyper](performance.svg)\n\n\
          A miss is an exchange with the origin, which bare hyper does not have; nor does it store anything: its memory is \
