@@ -14,8 +14,6 @@ use crate::key::{CacheKey, KeyBuf};
 use crate::signature::Signature;
 use crate::sync::{Mutex, MutexGuard};
 
-/// The largest share of a shard that one entry may take before quick_cache refuses it, in percent.
-const ADMITTED: u64 = 97;
 /// An object may take up to an eighth of a shard and of the maps' share of it.
 const OBJECTS_A_SHARD: u64 = 8;
 /// What an object is taken to weigh on average, to size the tables.
@@ -67,7 +65,9 @@ impl MemoryStore {
             .expect("every option is set");
         let hasher = foldhash::quality::RandomState::default();
         let slots = Cache::with_options(options, ByWeight, hasher.clone(), DefaultLifecycle::default());
-        let max_slot = slots.shard_capacity() / 100 * ADMITTED;
+        // quick_cache takes no entry that weighs more than it keeps for what was read more than once, and lets go of what its
+        // key had.
+        let max_slot = (slots.shard_capacity() as f64 * HOT) as u64;
         let writers = (0..WRITERS).map(|_| Mutex::default()).collect();
         Self { slots, writers, hasher, max_slot, maps }
     }

@@ -242,6 +242,19 @@ async fn a_key_holds_so_many_variants() {
     }
 }
 
+/// Eight that weigh nearly an eighth each are more than the store admits as one: the newest stay.
+#[tokio::test(start_paused = true)]
+async fn large_variants_give_way_to_newer_ones() {
+    let vary = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
+    let origin = Origin::new(|_| async { Ok(response(200, vary, vec![b'x'; 120 << 10])) });
+    let world = World::with(origin, |edge| edge.capacity(MIB));
+    for n in 0..8 {
+        let language = &[("accept-language", ["a", "b", "c", "d", "e", "f", "g", "h"][n])];
+        assert!(!world.get_with("/a", language).await.is_hit());
+        assert!(world.get_with("/a", language).await.is_hit(), "variant {n}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_store_stays_within_its_capacity() {
     let origin = Origin::new(|_| async { Ok(response(200, MINUTE, vec![b'x'; 16 << 10])) });
