@@ -135,7 +135,7 @@ where
         let answer = match position {
             Some(position) => {
                 let patience = self.distribution.settings.patience;
-                tier::answer(&cache, &follower, patience, request, position)
+                tier::answer(&cache, &follower, patience, request, position, |_| {})
             }
             None => cache.call(request),
         };

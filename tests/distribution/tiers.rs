@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tower_edge::Invalidation;
 use tower_edge::distribution::bus::Position;
 
@@ -47,6 +47,31 @@ async fn a_viewer_cannot_have_a_parent_ask_the_origin() {
         assert!(!answer.status().contains("behind"), "{fields:?} {answer:?}");
     }
     assert_eq!(tiers.origin.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_the_origin_needs_is_asked_for_when_the_origin_is() {
+    let tiers = tiers(Origin::cacheable(), edge("shield"), Duration::ZERO).await;
+    let Position { incarnation, number } = tiers.child.applied().unwrap();
+    let reached = Position { incarnation, number }.to_string();
+    let ahead = Position { incarnation, number: number + 1 }.to_string();
+    let token = ("tower-edge-token", "a-secret-of-the-edges");
+    for (fields, goes) in [
+        (&[][..], true),
+        (&[], false),
+        (&[token], false),
+        (&[token, ("tower-edge-position", &reached)], false),
+        (&[token, ("tower-edge-position", &ahead)], true),
+    ] {
+        let (mut extended, before) = (0, tiers.origin.asked());
+        let response = tiers.parent.call_with(saying(fields), |_| extended += 1).await.unwrap();
+        response.into_body().collect().await.unwrap();
+        assert_eq!(
+            (extended, tiers.origin.asked() - before),
+            (usize::from(goes), usize::from(goes)),
+            "{fields:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,7 +143,7 @@ impl<S> Parent<S> {
         let (is_child, position) = self.take(request.headers_mut());
         // Only an edge of this process can have put it there.
         let within = request.extensions_mut().remove::<AsNewAs>().map(|AsNewAs(position)| position);
-        let (mut request, position) = match (is_child, within) {
+        let (request, position) = match (is_child, within) {
             (_, Some(position)) => (request, position),
             (false, None) => return self.viewers.call_with(request, extend),
             (true, None) => {
@@ -154,18 +154,18 @@ impl<S> Parent<S> {
                 }
             }
         };
-        extend(request.extensions_mut());
-        answer(&self.children, &self.follower, self.policy.patience, request, position)
+        answer(&self.children, &self.follower, self.policy.patience, request, position, extend)
     }
 }
 
-/// The answer to another edge, which has come to `position`.
+/// The answer to another edge, which has come to `position`. `extend` is as for [`Cache::call_with`].
 pub(crate) fn answer<S, B>(
-    mut cache: &Cache<S>,
+    cache: &Cache<S>,
     follower: &Arc<Follower>,
     patience: Duration,
-    request: Request<B>,
+    mut request: Request<B>,
     position: Position,
+    extend: impl FnOnce(&mut Extensions),
 ) -> ResponseFuture<S::Body, S::Error>
 where
     S: Origin<B>,
@@ -175,8 +175,9 @@ where
     let has_reached = applied.is_some_and(|applied| applied.has_reached(&position));
     // What is stored here is no answer to a write, which is for the origin anyway.
     if has_reached || !request.method().is_safe() || cache.edge().0.log.ignores_positions() {
-        return cache.call(request);
+        return cache.call_with(request, extend);
     }
+    extend(request.extensions_mut());
     let mut cache = cache.clone();
     let follower = Arc::clone(follower);
     // Of another log it will not be there in a moment; nor while this one cannot be reached.
