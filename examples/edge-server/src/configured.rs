@@ -14,12 +14,13 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+use tower_edge::origin::Viewer;
 
 use crate::args::ControlArgs;
 use crate::config::{self, Config, Limits, Listener, Problem, Report};
 use crate::control;
 use crate::distribution::Membership;
-use crate::serve::{self, Peer};
+use crate::serve;
 use crate::site::{Certificates, Site};
 
 /// Says what is wrong with a file: with its text, and with the files it names.
@@ -168,8 +169,8 @@ impl Server {
         }
         loop {
             let (stream, address, slot) = serve::accept(&listener, &self.slots).await;
-            let peer = Peer::new(&stream, address, certificates.is_some(), slot);
-            let connection = self.clone().connection(http.clone(), stream, peer, certificates.clone());
+            let viewer = serve::viewer(&stream, address, certificates.is_some(), slot);
+            let connection = self.clone().connection(http.clone(), stream, viewer, certificates.clone());
             tokio::spawn(connection);
         }
     }
@@ -178,23 +179,24 @@ impl Server {
         self,
         http: Builder<TokioExecutor>,
         stream: TcpStream,
-        peer: Peer,
+        viewer: Viewer,
         certificates: Option<Certificates>,
     ) {
         let closing = self.closing.subscribe();
         let (limits, site, https_port) = (self.limits, self.site, self.https_port);
-        let scheme = if peer.viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
+        let scheme = if viewer.is_https() { Scheme::HTTPS } else { Scheme::HTTP };
+        let kept = viewer.clone();
         let answers = service_fn(move |request: Request<Incoming>| {
-            current(&site).answer(request, &peer.viewer, &scheme, https_port)
+            current(&site).answer(request, &viewer, &scheme, https_port)
         });
         // Only these two are told to close.
         drop(self.closing);
         match certificates {
-            None => serve::connection(http, limits, stream, answers, closing).await,
+            None => serve::connection(http, limits, stream, kept, answers, closing).await,
             Some(certificates) => {
                 match timeout(limits.head_time, certificates.acceptor().accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        serve::connection(http, limits, stream, answers, closing).await;
+                        serve::connection(http, limits, stream, kept, answers, closing).await;
                     }
                     Ok(Err(error)) => tracing::debug!("no TLS: {error}"),
                     Err(_) => tracing::debug!("no TLS in time"),

@@ -36,10 +36,6 @@ use crate::streams::{Held, Streams};
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
 
-/// Where a connection of an operator was accepted. It travels in the extensions of its requests.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Local(pub(crate) SocketAddr);
-
 /// Answers viewers by `answer` and operators by `control` until SIGINT or SIGTERM, then lets running requests end.
 /// `ends` is told of the signal first, and `closing` says so to whoever waits for something else.
 pub(crate) async fn serve(
@@ -59,9 +55,9 @@ pub(crate) fn viewers(
     closing: &watch::Sender<bool>,
 ) -> BoxFuture<'_, ()> {
     let limits = Limits::default();
-    let service = move |peer: Peer| {
+    let service = move |viewer: Viewer| {
         let answer = answer.clone();
-        service_fn(move |request| answer(request, &peer.viewer))
+        service_fn(move |request| answer(request, &viewer))
     };
     Box::pin(listen(listener, server(&limits), limits, service, closing))
 }
@@ -89,15 +85,7 @@ pub(crate) async fn operators(control: Option<(TcpListener, Router)>, closing: &
         let limits = Limits { connections: CONTROL_CONNECTIONS, ..Limits::default() };
         // One request at a time on a connection, so that their number bounds that of the requests.
         let control = TowerToHyperService::new(control);
-        let service = move |peer: Peer| {
-            let control = control.clone();
-            service_fn(move |mut request: Request<Incoming>| {
-                if let Some(local) = peer.local {
-                    request.extensions_mut().insert(local);
-                }
-                control.call(request)
-            })
-        };
+        let service = move |_| control.clone();
         listen(listener, server(&limits).http1_only(), limits, service, closing).await;
     }
 }
@@ -115,7 +103,7 @@ async fn listen<S, B>(
     listener: TcpListener,
     server: Builder<TokioExecutor>,
     limits: Limits,
-    service: impl Fn(Peer) -> S,
+    service: impl Fn(Viewer) -> S,
     closing: &watch::Sender<bool>,
 ) where
     S: HttpService<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -126,30 +114,23 @@ async fn listen<S, B>(
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         let (stream, address, slot) = accept(&listener, &slots).await;
-        let service = service(Peer::new(&stream, address, false, slot));
-        tokio::spawn(connection(server.clone(), limits, stream, service, closing.subscribe()));
+        let viewer = viewer(&stream, address, false, slot);
+        let service = service(viewer.clone());
+        let connection = connection(server.clone(), limits, stream, viewer, service, closing.subscribe());
+        tokio::spawn(connection);
     }
 }
 
-/// A connection's two ends.
-pub(crate) struct Peer {
-    pub(crate) viewer: Viewer,
-    local: Option<Local>,
-}
-
-impl Peer {
-    pub(crate) fn new(
-        stream: &TcpStream,
-        address: SocketAddr,
-        https: bool,
-        slot: OwnedSemaphorePermit,
-    ) -> Self {
-        // Answers are written whole; a delay would gather nothing.
-        let _ = stream.set_nodelay(true);
-        // The slot counts the connection for as long as anything is left of it, such as a tunnel.
-        let viewer = Viewer::new(address).https(https).keep(Arc::new(slot));
-        Self { viewer, local: stream.local_addr().ok().map(Local) }
-    }
+/// Who is at the other end of a connection. The slot counts it for as long as anything is left of it, such as a tunnel.
+pub(crate) fn viewer(
+    stream: &TcpStream,
+    address: SocketAddr,
+    https: bool,
+    slot: OwnedSemaphorePermit,
+) -> Viewer {
+    // Answers are written whole; a delay would gather nothing.
+    let _ = stream.set_nodelay(true);
+    Viewer::new(address).https(https).keep(Arc::new(slot))
 }
 
 /// Limits on what a viewer may send are set here, so that no default of a library decides them.
@@ -197,11 +178,13 @@ pub(crate) async fn accept(
     }
 }
 
-/// Answers the requests of one connection, until `closing` says that no more shall come, or none does for too long.
+/// Answers the requests of one connection, until `closing` says that no more shall come, or none does for too long. It counts
+/// until then, whether or not its requests go on with their viewer.
 pub(crate) async fn connection<IO, S, B>(
     mut server: Builder<TokioExecutor>,
     limits: Limits,
     stream: IO,
+    viewer: Viewer,
     answers: S,
     closing: watch::Receiver<bool>,
 ) where
@@ -231,6 +214,7 @@ pub(crate) async fn connection<IO, S, B>(
         let connection = server.serve_connection_with_upgrades(stream, answers);
         drive(connection, UpgradeableConnection::graceful_shutdown, limits, &streams, closing).await;
     }
+    drop(viewer);
 }
 
 /// How a connection ends that does not end by itself.

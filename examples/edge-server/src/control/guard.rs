@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use crate::admit::admit;
-use crate::serve::Local;
 use crate::token::Expected;
 use crate::trust::Trust;
 
@@ -42,8 +41,7 @@ fn check(request: &mut Request, token: Option<&Expected>) -> Result<(), Problem>
         .map(drop)
         .map_err(|refusal| Problem::new(refusal.status(), refusal.reason().trim()))?;
     if token.is_none() {
-        let local = request.extensions().get::<Local>().map(|local| local.0.ip());
-        check_host(request.headers(), local)?;
+        check_host(request.headers())?;
     }
     check_site(request.headers())?;
     match token {
@@ -53,22 +51,20 @@ fn check(request: &mut Request, token: Option<&Expected>) -> Result<(), Problem>
 }
 
 /// A site may have its own name lead here, and would then be of the same origin (DNS rebinding). The port says nothing: it
-/// is another behind a tunnel. Where a token is needed no browser sends it for a site, and operators may use any name.
-fn check_host(headers: &HeaderMap, local: Option<IpAddr>) -> Result<(), Problem> {
+/// is another behind a tunnel. Without a token the port is open on loopback alone. Where a token is needed no browser sends it for a site, and operators may use any name.
+fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
     let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let ours = host.is_some_and(|host| {
         let name = host.host().trim_start_matches('[').trim_end_matches(']');
         match name.parse::<IpAddr>() {
-            Ok(address) => {
-                address.is_loopback() || Some(address.to_canonical()) == local.map(|ip| ip.to_canonical())
-            }
+            Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => name.eq_ignore_ascii_case("localhost"),
         }
     });
     if ours {
         Ok(())
     } else {
-        let detail = "the Host is neither localhost nor the address of this control port";
+        let detail = "the Host is neither localhost nor a loopback address";
         Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
     }
 }
@@ -120,14 +116,14 @@ mod tests {
 
     #[test]
     fn only_our_own_names_lead_here() {
-        let local = Some("192.0.2.7".parse().unwrap());
         for (host, ours) in [
             ("localhost", true),
             ("LOCALHOST:9090", true),
             ("127.0.0.1:9090", true),
             ("127.0.0.2", true),
             ("[::1]:9090", true),
-            ("192.0.2.7:9090", true),
+            ("[::ffff:127.0.0.1]:9090", true),
+            ("[::ffff:192.0.2.8]:9090", false),
             ("192.0.2.8:9090", false),
             ("evil.example:9090", false),
             ("localhost.evil.example", false),
@@ -135,9 +131,9 @@ mod tests {
             ("localhost.", false),
             ("", false),
         ] {
-            assert_eq!(check_host(&lines(&[("host", host)]), local).is_ok(), ours, "{host}");
+            assert_eq!(check_host(&lines(&[("host", host)])).is_ok(), ours, "{host}");
         }
-        assert!(check_host(&lines(&[]), local).is_err());
+        assert!(check_host(&lines(&[])).is_err());
     }
 
     #[test]

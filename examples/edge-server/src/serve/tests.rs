@@ -1,10 +1,10 @@
-//! Connections of HTTP/2 that nobody uses.
+//! How many connections there may be, and those of HTTP/2 that nobody uses.
 
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -35,7 +35,8 @@ async fn connect() -> Connected {
     let (edge, viewer) = duplex(64 * 1024);
     let limits = Limits::default();
     let closing = watch::Sender::new(false);
-    tokio::spawn(connection(server(&limits), limits, edge, answers, closing.subscribe()));
+    let peer = Viewer::new("192.0.2.1:9".parse().unwrap());
+    tokio::spawn(connection(server(&limits), limits, edge, peer, answers, closing.subscribe()));
     let (viewer, connection) = handshake(TokioExecutor::new(), TokioIo::new(viewer)).await.unwrap();
     let viewers_end = tokio::spawn(connection);
     Connected { viewer, requests, viewers_end, _closing: closing }
@@ -124,4 +125,33 @@ async fn a_viewer_who_leaves_an_answer_does_not_keep_its_connection() {
     let took = connected.end().await;
     assert!(took.abs_diff(head_time) < Duration::from_millis(10), "{took:?}");
     drop(events);
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_its_end_though_its_service_does_not_keep_its_viewer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let closing = watch::Sender::new(false);
+    // As that of operators.
+    let service = |_| service_fn(|_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
+    let listening = listen(listener, server(&limits), limits, service, &closing);
+    let ask = async || {
+        let mut viewer = TcpStream::connect(address).await.unwrap();
+        viewer.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        viewer
+    };
+    let viewers = async {
+        let mut first = ask().await;
+        first.read_u8().await.unwrap();
+        let mut second = ask().await;
+        let early = timeout(Duration::from_millis(200), second.read_u8()).await;
+        assert!(early.is_err(), "one connection may be open, and two are answered");
+        drop(first);
+        timeout(Duration::from_secs(10), second.read_u8()).await.expect("its turn comes").unwrap();
+    };
+    tokio::select! {
+        () = listening => {}
+        () = viewers => {}
+    }
 }
