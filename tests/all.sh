@@ -83,6 +83,7 @@ step "clippy, warnings denied" \
 step "documentation, broken links denied" \
     within_limit env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 step "tests" within_limit cargo test --workspace --all-features --locked --no-fail-fast
+step "edge server without its features" within_limit cargo test --locked -p edge-server --no-default-features --bins
 step "a million operations, and each check of the log left out" \
     within_limit env TOWER_EDGE_OPERATIONS=1000000 cargo test --release --locked --features faults --test history
 step "readers, writers and an operator for half a minute, over sockets" \

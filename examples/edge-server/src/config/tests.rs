@@ -73,8 +73,11 @@ fn what_is_documented_as_default_is_the_default() {
     assert_eq!(distribution.namespace, least.namespace);
     assert_eq!(distribution.without_contact, least.without_contact);
     assert_eq!((distribution.copies, distribution.trusts_restarts), (least.copies, least.trusts_restarts));
-    let usual = tower_edge::distribution::bus::RedisSettings::default();
-    assert_eq!((least.copies, least.trusts_restarts), (usual.copies, usual.trust_restarts));
+    #[cfg(feature = "redis")]
+    {
+        let usual = tower_edge::distribution::bus::RedisSettings::default();
+        assert_eq!((least.copies, least.trusts_restarts), (usual.copies, usual.trust_restarts));
+    }
     let (pages, usual) = (&shown.behaviors[3].policy, tower_edge::CachePolicy::default());
     assert_eq!(pages.heuristic, usual.heuristic);
     assert_eq!(pages.normalise, usual.normalise);
