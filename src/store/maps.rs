@@ -2,8 +2,8 @@
 //! one.
 //!
 //! There are so many places, and a hand that goes around them when a head wants one. It passes by a place that was used since
-//! it last came, and gives the next to the newcomer. Who lost its place unpacks. A hit that finds its map touches nothing that
-//! hits on other objects touch.
+//! it last came, and gives the next to the newcomer, or empties it and goes on while there is no room for the newcomer's map.
+//! Who lost its place unpacks. A hit that finds its map touches nothing that hits on other objects touch.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,9 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 
 /// The share of the capacity that is set aside for maps.
-const SHARE: u64 = 32;
+const SHARE: u64 = 128;
+/// So much is set aside for each place, in bytes. A map with ten fields takes half of it.
+const TYPICAL: usize = 4 * 1024;
 /// The largest map that gets a place, in bytes.
 const LARGEST: usize = 16 * 1024;
 const MOST: u64 = 4096;
@@ -29,6 +31,8 @@ const STEPS: usize = 8;
 pub(crate) struct Maps {
     /// Made when the hand first comes to them.
     places: Box<[OnceLock<Box<Place>>]>,
+    /// What all maps together may take.
+    room: usize,
     hand: Mutex<Hand>,
 }
 
@@ -37,6 +41,8 @@ struct Hand {
     next: usize,
     /// How many places were given.
     turn: u64,
+    /// What the maps take.
+    held: usize,
 }
 
 /// A place has its cache lines to itself.
@@ -51,6 +57,8 @@ struct Place {
 struct Map {
     /// Whose it is: of the head that got this turn.
     turn: u64,
+    /// What it takes, with its place.
+    bytes: usize,
     age: u64,
     outcome: Option<Outcome>,
     headers: HeaderMap,
@@ -73,7 +81,7 @@ const AGES: u64 = u32::MAX as u64;
 impl Maps {
     /// What they take at most, of a capacity.
     pub(super) fn share(capacity: u64) -> u64 {
-        Self::places(capacity) * LARGEST as u64
+        Self::places(capacity) * TYPICAL as u64
     }
 
     pub(super) fn new(capacity: u64) -> Self {
@@ -82,12 +90,12 @@ impl Maps {
 
     /// How many there are in a capacity: in one under 512 KiB none.
     fn places(capacity: u64) -> u64 {
-        (capacity / SHARE / LARGEST as u64).min(MOST)
+        (capacity / SHARE / TYPICAL as u64).min(MOST)
     }
 
     fn with_places(number: usize) -> Self {
         let places = (0..number).map(|_| OnceLock::new()).collect();
-        Self { places, hand: Mutex::default() }
+        Self { places, room: number * TYPICAL, hand: Mutex::default() }
     }
 
     /// The fields of an answer. Nobody waits: whoever finds another at it unpacks.
@@ -95,8 +103,11 @@ impl Maps {
         let known = heat.0.load(Ordering::Relaxed);
         if known & PLACED == 0 {
             let headers = fields.signed(signature);
-            if heat.counts(known, signature.age) && fields.unpacked() <= LARGEST {
-                self.give(heat, signature, &headers);
+            if heat.counts(known, signature.age) {
+                let bytes = size_of::<Place>() + fields.unpacked();
+                if bytes <= LARGEST.min(self.room) {
+                    self.give(heat, signature, &headers, bytes);
+                }
             }
             return headers;
         }
@@ -130,7 +141,9 @@ impl Maps {
     }
 
     /// Gives a place to a head, if one is found at once.
-    fn give(&self, heat: &Heat, signature: &Signature<'_>, headers: &HeaderMap) {
+    fn give(&self, heat: &Heat, signature: &Signature<'_>, headers: &HeaderMap, bytes: usize) {
+        // Dropped after the lock.
+        let mut gone = Vec::new();
         let Some(mut hand) = self.hand.try_lock() else { return };
         let known = heat.0.load(Ordering::Relaxed);
         if known & PLACED != 0 {
@@ -144,13 +157,19 @@ impl Maps {
                 continue;
             }
             let Some(mut map) = place.map.try_write() else { continue };
+            hand.held -= map.bytes;
+            if hand.held + bytes > self.room {
+                gone.push(std::mem::take(&mut *map));
+                continue;
+            }
+            hand.held += bytes;
             hand.turn += 1;
             let turn = hand.turn & TURNS;
             // A clone has no spare room.
             let headers = headers.clone();
             let before = std::mem::replace(
                 &mut *map,
-                Map { turn, age: signature.age, outcome: Some(*signature.outcome), headers },
+                Map { turn, bytes, age: signature.age, outcome: Some(*signature.outcome), headers },
             );
             drop(map);
             place.note_use();
@@ -284,7 +303,7 @@ mod tests {
         let heat = Heat::default();
         ask(&Maps::new(0), 1, &heat, 0, 100);
         assert!(!has_place(&heat));
-        let (maps, outcome) = (Maps::with_places(1), Outcome::hit(1));
+        let (maps, outcome) = (Maps::with_places(8), Outcome::hit(1));
         // What was said upstream is in the block, in the first answer's text and in that of the answer signed anew.
         for (name, length) in [(ETAG, LARGEST), (CACHE_STATUS, LARGEST / 3)] {
             let value = HeaderValue::from_bytes(&vec![b'x'; length]).unwrap();
@@ -298,14 +317,40 @@ mod tests {
     }
 
     #[test]
-    fn only_what_places_may_take_is_set_aside() {
+    fn what_maps_take_is_set_aside() {
         for capacity in [0, 64 << 10, 511 << 10, 512 << 10, 700 << 10, 64 << 20, 512 << 20, 4 << 30, u64::MAX]
         {
-            let places = Maps::new(capacity).places.len();
-            assert_eq!(Maps::share(capacity), (places * LARGEST) as u64, "{capacity}");
+            assert_eq!(Maps::share(capacity), Maps::new(capacity).room as u64, "{capacity}");
         }
-        assert_eq!(Maps::share(512 << 20), 16 << 20);
-        assert_eq!(Maps::share(u64::MAX), 64 << 20);
+        assert_eq!(Maps::share(512 << 20), 4 << 20);
+        assert_eq!(Maps::share(u64::MAX), 16 << 20);
+    }
+
+    #[test]
+    fn maps_take_no_more_than_is_set_aside() {
+        let (maps, outcome) = (Maps::with_places(10), Outcome::hit(1));
+        let (mut most, mut fewest) = (0, usize::MAX);
+        for round in 0..200 {
+            // Small ones, then large ones, then small ones again.
+            let length = if (50..150).contains(&round) { LARGEST / 4 } else { 10 };
+            let value = HeaderValue::from_bytes(&vec![b'x'; length]).unwrap();
+            let (fields, heat) = (Fields::pack(&HeaderMap::from_iter([(ETAG, value)])), Heat::default());
+            for _ in 0..2 * HITS {
+                let signature = Signature { name: "edge", outcome: &outcome, age: 1 };
+                maps.signed(&fields, &heat, &signature);
+            }
+            let bytes =
+                maps.places.iter().filter_map(|place| Some(place.get()?.map.read().bytes)).sum::<usize>();
+            assert_eq!(maps.hand.lock().held, bytes);
+            assert!(bytes <= maps.room, "{bytes} in round {round}");
+            (most, fewest) = match round {
+                40..50 | 190.. => (most.max(kept(&maps)), fewest),
+                100..150 => (most, fewest.min(kept(&maps))),
+                _ => (most, fewest),
+            };
+        }
+        assert_eq!(most, 10);
+        assert!((1..10).contains(&fewest), "{fewest}");
     }
 
     #[test]
