@@ -9,6 +9,8 @@ mod lru;
 mod offline;
 mod options;
 mod plot;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::process::ExitCode;

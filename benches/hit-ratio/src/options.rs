@@ -58,8 +58,8 @@ impl Keeper for Direct {
     }
 }
 
-const HOT: [f64; 5] = [0.97, 0.9, 0.8, 0.6, 0.4];
-const GHOST: [f64; 2] = [0.5, 1.0];
+const HOT: [f64; 6] = [0.97, 0.9, 0.8, 0.7, 0.58, 0.4];
+const GHOST: [f64; 3] = [0.0, 0.5, 1.0];
 const TYPICAL: [u64; 2] = [16 * 1024, 2 * 1024];
 
 /// Prints how far above LRU each of the options is, at its worst over the capacities, and on average.

@@ -9,8 +9,9 @@ const WIDTH: u32 = 840;
 const HEIGHT: u32 = 220;
 
 type Of = fn(&Row) -> f64;
+type Line = (&'static str, RGBColor, Of);
 
-const PANELS: [(&str, [(&str, RGBColor, Of); 3]); 2] = [
+const PANELS: [(&str, [Line; 3]); 2] = [
     (
         "requests",
         [
@@ -46,7 +47,7 @@ pub(crate) fn draw(file: &str, results: &[(&Trace, Vec<Row>)]) -> Result<(), Str
 fn panel<B: DrawingBackend>(
     area: &DrawingArea<B, plotters::coord::Shift>,
     title: &str,
-    lines: &[(&str, RGBColor, Of)],
+    lines: &[Line],
     rows: &[Row],
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let mib = |row: &Row| row.capacity as f64 / (1024.0 * 1024.0);

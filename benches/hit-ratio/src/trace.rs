@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+/// So that no sum of sizes overflows.
+const MAX_SIZE: u64 = 1 << 40;
+
 /// Which object each request is for, and its size.
 pub(crate) struct Trace {
     pub(crate) name: String,
@@ -22,6 +25,10 @@ impl Trace {
     /// Reads lines of `time,key,size`. Times are not looked at: the lines stand in their order.
     pub(crate) fn read(file: &str) -> Result<Self, String> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        Self::parse(file, &text)
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, String> {
         let mut keys: HashMap<&str, u32> = HashMap::new();
         let mut sizes: HashMap<u32, u64> = HashMap::new();
         let mut requests = Vec::new();
@@ -29,6 +36,9 @@ impl Trace {
             let mut columns = line.split(',').map(str::trim);
             let (_, key, size) = (columns.next(), columns.next(), columns.next());
             match (key, size.and_then(|size| size.parse().ok())) {
+                (_, Some(size)) if size > MAX_SIZE => {
+                    return Err(format!("{file}, line {}: {size} bytes are more than a TiB", number + 1));
+                }
                 (Some(key), Some(size)) => {
                     let fresh = keys.len() as u32;
                     let key = *keys.entry(key).or_insert(fresh);
@@ -180,4 +190,26 @@ fn mixed(mut number: u64) -> u64 {
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_read_and_a_line_that_is_none_is_named() {
+        let read = |text: &str| Trace::parse("t.csv", text).map(|trace| trace.requests);
+        let wanted = vec![(0, 5), (1, 7), (0, 5)];
+        assert_eq!(read("time,key,size\n1,a,5\n2, b ,7,more\n\n3,a,6\n"), Ok(wanted.clone()));
+        assert_eq!(read("1,a,5\r\n2,b,7\r\n3,a,6"), Ok(wanted));
+        for (text, error) in [
+            ("", "t.csv: no requests"),
+            ("time,key,size\n", "t.csv: no requests"),
+            ("1,a,5\n2,b\n", "t.csv, line 2: not time,key,size: \"2,b\""),
+            ("1,a,5\n\n2,b,-7\n", "t.csv, line 3: not time,key,size: \"2,b,-7\""),
+            ("1,a,1099511627777\n", "t.csv, line 1: 1099511627777 bytes are more than a TiB"),
+        ] {
+            assert_eq!(read(text), Err(error.into()), "{text:?}");
+        }
+    }
 }
