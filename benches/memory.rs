@@ -2,9 +2,9 @@
 //!
 //! Bytes of the heap, as the allocator was asked for them, per object: before any of them was stored, after, and after each
 //! was hit once. The head is a typical one. Beside it, what a `HashMap` of the same URLs, fields and bodies takes: `http`'s
-//! map of the fields alone is some 110 bytes a field. Resident is what the process takes, which with glibc's allocator is several
-//! times the heap of small objects, since what a fill needs for a moment leaves holes; `LD_PRELOAD` another to compare. Takes some
-//! 5 GiB of memory; `-- --objects 100000` takes less. Linux only: it reads `/proc/self/status`.
+//! map of the fields alone is some 110 bytes a field. Resident is what the process takes, which with glibc's allocator is more
+//! than the heap, since what a fill needs for a moment leaves holes between what stays; `LD_PRELOAD` another to compare. Takes
+//! some 5 GiB of memory; `-- --objects 100000` takes less. Linux only: it reads `/proc/self/status`.
 
 mod support;
 

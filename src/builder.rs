@@ -60,10 +60,10 @@ impl EdgeBuilder {
 
     /// Bytes the store may hold, heads and keys included. 512 MiB by default.
     ///
-    /// A thirty-second of it, at most 64 MiB, is set aside for the fields of what is asked for most, ready to be sent.
+    /// A 128th of it, at most 16 MiB, goes to the fields of what is asked for most, ready to be sent.
     ///
-    /// It bounds what the allocator is asked for. With many small objects glibc's takes several times as much from the system;
-    /// jemalloc and mimalloc don't.
+    /// It bounds what the allocator is asked for. With many small objects glibc's takes some 40 % more than that from the
+    /// system; jemalloc and mimalloc don't.
     ///
     /// Fills in flight may hold another quarter of it. Past that, each fill may still hold 256 KiB and one frame of the
     /// origin's; [`max_fills`](Self::max_fills) bounds how many there are.

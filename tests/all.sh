@@ -105,6 +105,7 @@ step "edge servers in one distribution, and what can go wrong with it" \
 step "an object store as the origin, before s3s-fs and moto" \
     within_limit cargo test --locked -p s3-example --test wire -- --include-ignored
 step "instructions of a hit" within_limit cargo bench --locked --bench instructions
+step "hit ratio beside LRU" within_limit cargo test --release --locked --manifest-path benches/hit-ratio/Cargo.toml
 step "conformance" conformance
 step "the control port against its description" within_limit tests/control/schemathesis.sh
 

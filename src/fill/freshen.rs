@@ -93,7 +93,7 @@ impl Recorder {
 
     /// What a HEAD's answer says about the stored GET (RFC 9111 §4.3.5).
     pub(crate) fn head_answered(
-        mut self,
+        mut self: Box<Self>,
         response: &mut http::response::Parts,
         sent: &HeaderMap,
         asked: Duration,

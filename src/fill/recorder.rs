@@ -24,6 +24,7 @@ use crate::semantics::storable::NotStored;
 use crate::semantics::validation;
 use crate::store::{Blocks, Head, Stored, Uncacheable};
 
+/// In a box, since every step of an exchange would hold a copy of it.
 pub(crate) struct Recorder {
     pub(super) lead: Lead,
     pub(super) edge: Arc<EdgeInner>,
@@ -55,10 +56,10 @@ impl Recorder {
         policy: Arc<CachePolicy>,
         key: KeyBuf,
         fill_key: KeyBuf,
-    ) -> Self {
+    ) -> Box<Self> {
         let stamp = Stamp::new(lead.as_of());
         let hints = CacheHints::new();
-        Self {
+        Box::new(Self {
             lead,
             edge,
             policy,
@@ -71,7 +72,7 @@ impl Recorder {
             part: None,
             hints,
             stamp,
-        }
+        })
     }
 
     /// The object's key.
@@ -85,18 +86,19 @@ impl Recorder {
     }
 
     /// The request is about what is `stored`, and conditional on `base`.
-    pub(crate) fn about(self, stored: Option<Arc<Stored>>, base: Option<Arc<Stored>>) -> Self {
-        Self { stored, base, ..self }
+    pub(crate) fn about(&mut self, stored: Option<Arc<Stored>>, base: Option<Arc<Stored>>) {
+        self.stored = stored;
+        self.base = base;
     }
 
     /// The request is for one range.
-    pub(crate) fn ranged(self) -> Self {
-        Self { ranged: true, ..self }
+    pub(crate) fn ranged(&mut self) {
+        self.ranged = true;
     }
 
     /// The request is for one slice, for everyone who wants any of the object.
-    pub(crate) fn probing(self, slice: Range<u64>) -> Self {
-        Self { probe: Some(slice), ..self }
+    pub(crate) fn probing(&mut self, slice: Range<u64>) {
+        self.probe = Some(slice);
     }
 
     /// What a POST's answer gives to later GETs (RFC 9110 §9.3.3), as of the invalidation that it brought itself. The
@@ -120,7 +122,13 @@ impl Recorder {
 
     /// Stores what a PUT sent, as of the invalidation that it brought itself: `fields` are those of the representation that it
     /// left at its target. Says whether it is stored.
-    pub(crate) fn written(mut self, fields: HeaderMap, blocks: Blocks, sent: &HeaderMap, as_of: u64) -> bool {
+    pub(crate) fn written(
+        mut self: Box<Self>,
+        fields: HeaderMap,
+        blocks: Blocks,
+        sent: &HeaderMap,
+        as_of: u64,
+    ) -> bool {
         self.stamp = Stamp::new(as_of);
         // What was saved is no older than the answer that says so, however long it took to send.
         let asked = self.edge.clock.elapsed();

@@ -90,7 +90,7 @@ impl Recorder {
     }
 
     /// Stores the head of an object in slices, and has everyone who waited read those that come.
-    pub(super) fn begin_slices(mut self, head: Head, part: Part) -> (Arc<Stored>, Cut) {
+    pub(super) fn begin_slices(mut self: Box<Self>, head: Head, part: Part) -> (Arc<Stored>, Cut) {
         let Slices { size, read_ahead, .. } = self.policy.slices.unwrap_or_default();
         let id = head.order;
         let stored = Arc::new(Stored::sliced(Arc::new(head), part.total, size, id, self.stamp.as_of()));
@@ -109,7 +109,7 @@ impl Recorder {
 /// Asks the origin for one slice of a stored object.
 pub(crate) struct SliceExchange<S, B> {
     /// Holds the lead of the slice's fill.
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Box<Recorder>,
     pub(crate) stored: Arc<Stored>,
     pub(crate) index: u64,
     pub(crate) origin: S,
@@ -138,7 +138,7 @@ impl<S, B> SliceExchange<S, B> {
                     fields.remove(CONTENT_RANGE);
                     match recorder.head_of(StatusCode::OK, fields, &sent, size, asked, u64::MAX) {
                         Ok(_) => {
-                            let Recorder { lead, edge, key, .. } = recorder;
+                            let Recorder { lead, edge, key, .. } = *recorder;
                             let body = response.into_body();
                             return Cut::one(&edge, &key, &stored, index, lead).run(body).await;
                         }

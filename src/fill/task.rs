@@ -28,12 +28,12 @@ use crate::store::{Head, Stored};
 
 /// Everything a fill needs.
 pub(crate) struct Exchange<S, B> {
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Box<Recorder>,
     pub(crate) origin: S,
     /// The request as the origin gets it.
     pub(crate) request: Request<B>,
-    /// The same for the whole, where `request` is for a slice.
-    pub(crate) whole: Option<Request<B>>,
+    /// The same for the whole, where `request` is for a slice. In a box, since few exchanges have it.
+    pub(crate) whole: Option<Box<Request<B>>>,
 }
 
 /// What the one who led gets.
@@ -72,12 +72,13 @@ where
     R::Error: Into<BoxError>,
 {
     let (tell, told) = oneshot::channel();
-    runtime.spawn(async move {
-        exchange.run(tell).await;
+    let then = move |()| {
         if let Some(after) = after {
             after();
         }
-    });
+    };
+    // Not by a block that waits for the exchange: that would have room for it twice.
+    runtime.spawn(exchange.run(tell).map(then));
     told
 }
 
@@ -88,9 +89,14 @@ impl<S, B> Exchange<S, B> {
         R: Body,
         R::Error: Into<BoxError>,
     {
-        let Self { mut recorder, origin, request, whole } = self;
-        let spare = whole.map(|request| (origin.clone(), request));
-        let Some(asked) = recorder.ask(origin, request).await else { return };
+        // In a block: what is moved on in it takes no room in the task.
+        let (mut recorder, spare, asking) = {
+            let Self { recorder, origin, request, whole } = self;
+            let spare = whole.map(|request| (origin.clone(), request));
+            let asking = recorder.ask(origin, request);
+            (recorder, spare, asking)
+        };
+        let Some(asked) = asking.await else { return };
         let (mut response, mut decision) = match recorder.heard(asked) {
             Ok(heard) => heard,
             Err(failed) => return drop(tell.send(failed)),
@@ -100,7 +106,7 @@ impl<S, B> Exchange<S, B> {
         {
             recorder.probe = None;
             drop(response);
-            let Some(asked) = recorder.ask(origin, request).await else { return };
+            let Some(asked) = recorder.ask(origin, *request).await else { return };
             (response, decision) = match recorder.heard(asked) {
                 Ok(heard) => heard,
                 Err(failed) => return drop(tell.send(failed)),
@@ -123,7 +129,7 @@ impl<S, B> Exchange<S, B> {
                 let (_, body) = response.into_parts();
                 let (stored, cut) = recorder.begin_slices(head, part);
                 let _ = tell.send(LeaderAnswer::Sliced(stored, own));
-                cut.run(body).await;
+                Box::pin(cut.run(body)).await;
             }
             Decision::Refreshed(stored, own) => {
                 recorder.refreshed(&stored);
@@ -143,7 +149,11 @@ type Asked<R, E> = (std::thread::Result<Result<Response<R>, E>>, HeaderMap, Dura
 
 impl Recorder {
     /// Asks the origin. `None` if nobody is left who wants to know.
-    pub(super) async fn ask<S, B, R>(&self, origin: S, mut request: Request<B>) -> Option<Asked<R, S::Error>>
+    pub(super) fn ask<S, B, R>(
+        &self,
+        origin: S,
+        mut request: Request<B>,
+    ) -> impl Future<Output = Option<Asked<R, S::Error>>> + use<S, B, R>
     where
         S: Service<Request<B>, Response = Response<R>>,
     {
@@ -152,10 +162,15 @@ impl Recorder {
         normal::rewrite(request.headers_mut(), self.policy.normalise);
         let asked = self.edge.clock.elapsed();
         let fill = Arc::clone(&self.lead.fill);
-        tokio::select! {
-            biased;
-            answer = AssertUnwindSafe(origin.oneshot(request)).catch_unwind() => Some((answer, sent, asked)),
-            () = fill.abandoned() => None,
+        // In a box, since tokio aligns a task to 128 bytes: glibc's allocator cannot use the place of a large one for the next,
+        // and stored objects would keep the places apart.
+        let mut answer = Box::pin(AssertUnwindSafe(origin.oneshot(request)).catch_unwind());
+        async move {
+            tokio::select! {
+                biased;
+                answer = &mut answer => Some((answer, sent, asked)),
+                () = fill.abandoned() => None,
+            }
         }
     }
 
@@ -179,7 +194,7 @@ impl Recorder {
     }
 
     /// Reads the body for everyone who wants it and, if it ends well, for the store.
-    pub(crate) async fn read<R>(mut self, head: Arc<Head>, body: R)
+    pub(crate) async fn read<R>(mut self: Box<Self>, head: Arc<Head>, body: R)
     where
         R: Body,
         R::Error: Into<BoxError>,

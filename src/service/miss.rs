@@ -136,7 +136,7 @@ where
     }
 
     /// Refreshes a stale response while this request is answered with it (RFC 5861 §3).
-    pub(super) fn refresh(mut self, stored: Arc<Stored>) {
+    pub(super) fn refresh(mut self: Box<Self>, stored: Arc<Stored>) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -147,7 +147,7 @@ where
     }
 
     /// Asks the origin for what nobody waits for, if that is worth while, and says whether it does.
-    pub(super) fn ahead(mut self, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
+    pub(super) fn ahead(mut self: Box<Self>, ask: Ask, after: impl FnOnce() + Send + 'static) -> bool {
         self.reader.take(ask);
         let reader = &self.reader;
         let now = reader.edge.clock.elapsed();
@@ -158,7 +158,7 @@ where
     }
 
     /// Leads a fill without waiting for it, if there is none.
-    fn in_background(mut self, runtime: &Handle) -> bool {
+    fn in_background(mut self: Box<Self>, runtime: &Handle) -> bool {
         let wish = Wish { takes: self.reader.takes(), background: true, ..Wish::default() };
         if let Turn::Lead(lead) = self.reader.edge.fills.join_or_lead(&self.reader.fill_key, &wish) {
             match self.reader.look_again() {
@@ -268,31 +268,33 @@ where
 
     /// Starts the exchange with the origin.
     #[allow(clippy::type_complexity, reason = "the receiver's type says what comes")]
+    #[allow(clippy::boxed_local, reason = "only what goes to the origin is moved out of the box")]
     fn exchange(
-        self,
+        self: Box<Self>,
         lead: Lead,
         runtime: &Handle,
         background: bool,
     ) -> (tokio::sync::oneshot::Receiver<LeaderAnswer<S::Body, S::Error>>, Reader) {
-        let Self { origin, mut parts, reader, after, .. } = self;
+        let Self { origin, mut parts, reader, after, .. } = *self;
         parts.headers = reader.headers.clone();
         headers::prepare_fill(&mut parts.headers);
         key::spell_authority(&mut parts, &reader.key);
         parts.method = Method::GET;
         let base = reader.make_conditional(&mut parts.headers);
         sweep::start_if_pending(reader.edge.state());
-        let mut recorder = reader.recorder(lead).about(reader.stored.clone(), base);
+        let mut recorder = reader.recorder(lead);
+        recorder.about(reader.stored.clone(), base);
         if reader.ranged
             && let Some(range) = reader.headers.get(RANGE)
         {
             parts.headers.insert(RANGE, range.clone());
-            recorder = recorder.ranged();
+            recorder.ranged();
         }
         let mut whole = None;
         if let Some(slice) = reader.probe(background) {
-            whole = Some(Request::from_parts(parts.clone(), RequestBody::empty()));
+            whole = Some(Box::new(Request::from_parts(parts.clone(), RequestBody::empty())));
             parts.headers.insert(RANGE, slices::range_field(&slice));
-            recorder = recorder.probing(slice);
+            recorder.probing(slice);
         }
         // What the viewer sends is none of everyone's business.
         let request = Request::from_parts(parts, RequestBody::empty());
@@ -329,7 +331,9 @@ where
                 self.reader.stored = Some(fresh);
             }
             let stored = self.reader.stored.clone()?;
-            Some(self.reader.recorder(lead).about(Some(stored), None))
+            let mut recorder = self.reader.recorder(lead);
+            recorder.about(Some(stored), None);
+            Some(recorder)
         });
         self.forward(None, Some(recorder)).await
     }
@@ -347,18 +351,22 @@ where
     async fn forward(
         self: Box<Self>,
         detail: Option<Detail>,
-        reduced: Option<Option<Recorder>>,
+        reduced: Option<Option<Box<Recorder>>>,
     ) -> Result<Response<Body<S::Body>>, S::Error> {
-        let Self { origin, mut parts, body, reader, .. } = *self;
-        parts.headers = reader.headers.clone();
-        if reduced.is_some() {
-            headers::prepare_fill(&mut parts.headers);
-            key::spell_authority(&mut parts, &reader.key);
-        }
-        normal::rewrite(&mut parts.headers, reader.policy.normalise);
+        let reader = &self.reader;
+        let exchange = {
+            let mut parts = self.parts;
+            parts.headers = reader.headers.clone();
+            if reduced.is_some() {
+                headers::prepare_fill(&mut parts.headers);
+                key::spell_authority(&mut parts, &reader.key);
+            }
+            normal::rewrite(&mut parts.headers, reader.policy.normalise);
+            self.origin.oneshot(Request::from_parts(parts, self.body))
+        };
         let outcome = Outcome { detail, ..Outcome::forward(reader.reason) };
         let asked = reader.edge.clock.elapsed();
-        match origin.oneshot(Request::from_parts(parts, body)).await {
+        match exchange.await {
             Ok(response) => {
                 if let Some(stale) = reader.stand_in(Failure::Status(response.status())) {
                     return Ok(stale);

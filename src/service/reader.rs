@@ -84,7 +84,7 @@ impl Reader {
     }
 
     /// Takes note of what the origin answers.
-    pub(super) fn recorder(&self, lead: Lead) -> Recorder {
+    pub(super) fn recorder(&self, lead: Lead) -> Box<Recorder> {
         let (edge, policy) = (Arc::clone(&self.edge), Arc::clone(&self.policy));
         Recorder::new(lead, edge, policy, self.key.clone(), self.fill_key.clone())
     }

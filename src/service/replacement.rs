@@ -155,7 +155,7 @@ impl Replacement {
     /// Stores a POST's answer, if it may be stored, as it streams to the one who posted.
     fn answered<R>(
         self,
-        mut recorder: Recorder,
+        mut recorder: Box<Recorder>,
         head: Parts,
         body: R,
         as_of: u64,

@@ -19,7 +19,14 @@ use crate::upload::RequestBody;
 /// Asks the origin for slices.
 pub(crate) trait Asks: Send + Sync {
     /// Starts the exchange for a slice of `stored`. The recorder's fill tells what comes of it.
-    fn ask(&self, recorder: Recorder, stored: Arc<Stored>, index: u64, fields: HeaderMap, runtime: &Handle);
+    fn ask(
+        &self,
+        recorder: Box<Recorder>,
+        stored: Arc<Stored>,
+        index: u64,
+        fields: HeaderMap,
+        runtime: &Handle,
+    );
 }
 
 /// An origin service, and a request for it but for its fields.
@@ -43,7 +50,14 @@ where
     S: Origin<B>,
     B: Send + 'static,
 {
-    fn ask(&self, recorder: Recorder, stored: Arc<Stored>, index: u64, fields: HeaderMap, runtime: &Handle) {
+    fn ask(
+        &self,
+        recorder: Box<Recorder>,
+        stored: Arc<Stored>,
+        index: u64,
+        fields: HeaderMap,
+        runtime: &Handle,
+    ) {
         let origin = self.service.lock().clone();
         let mut parts = self.parts.clone();
         parts.headers = fields;

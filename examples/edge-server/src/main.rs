@@ -41,7 +41,7 @@ use mimalloc::MiMalloc;
 
 use self::args::Task;
 
-/// With glibc's, many small objects take several times their bytes.
+/// It is faster than glibc's, and no holes stay between many small objects.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
