@@ -102,8 +102,7 @@ impl<R> Body<R> {
     /// A whole body, `length` bytes long as far as that is known.
     pub(crate) fn whole(source: Source, length: Option<u64>) -> Self {
         if let Source::Stored(stored) = &source
-            && !stored.is_sliced()
-            && let Some(bytes) = stored.body.single()
+            && let Some(bytes) = stored.single()
         {
             return Self::full(bytes);
         }

@@ -30,8 +30,8 @@ pub(crate) struct Query<'a> {
 /// What to do with a request.
 #[derive(Debug)]
 pub(crate) enum Look {
-    /// Answer it from the store.
-    Answer { stored: Arc<Stored>, use_: Use },
+    /// Answer it from the store. `age` is what it is judged by.
+    Answer { stored: Arc<Stored>, age: Duration, use_: Use },
     /// Ask the origin.
     Ask(Ask),
     /// It wants a stored response, and there is none to be had: 504.
@@ -83,7 +83,8 @@ impl EdgeInner {
         if !stored.is_whole() && !covers(query, &stored) {
             return ask(query, Ask::about_nothing(ForwardReason::Partial, Some(head.vary.clone())));
         }
-        let reuse = match reuse::reuse(&head.terms, stored.age(now), query.control) {
+        let age = stored.age(now);
+        let reuse = match reuse::reuse(&head.terms, age, query.control) {
             // In the background the whole would be fetched, which is too large to be stored.
             Reuse::Stale(StaleUse::WhileRevalidate) if !stored.is_whole() => {
                 Reuse::Validate(ForwardReason::Stale)
@@ -121,7 +122,7 @@ impl EdgeInner {
             }
             Reuse::Unsatisfiable => return Look::Unsatisfiable,
         };
-        Look::Answer { stored, use_ }
+        Look::Answer { stored, age, use_ }
     }
 
     /// Whether a stored response may be served in place of the origin's failure.
@@ -167,8 +168,9 @@ impl Ask {
 }
 
 impl Use {
-    pub(crate) fn outcome(self, stored: &Stored, now: Duration) -> Outcome {
-        let hit = Outcome::hit(stored.ttl(now));
+    /// The outcome of an answer with what is stored, at an [age](Stored::age).
+    pub(crate) fn outcome(self, stored: &Stored, age: Duration) -> Outcome {
+        let hit = Outcome::hit(stored.ttl_at(age));
         match self {
             Self::Fresh => hit,
             Self::Stale { detail, .. } => hit.because(detail),

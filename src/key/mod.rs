@@ -50,6 +50,11 @@ pub struct KeyPolicy {
 }
 
 impl KeyPolicy {
+    /// Whether requests are keyed and forwarded as they come.
+    fn takes_all(&self) -> bool {
+        matches!(self, Self { query: Select::All, headers: None, cookies: None, custom: None })
+    }
+
     /// Tells the keys of one rule for headers, cookies and custom parts from those of another, since what a rule leaves out
     /// leaves no trace in a key. `None` without such a rule.
     ///

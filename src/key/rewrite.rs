@@ -12,7 +12,14 @@ use crate::semantics::normal;
 ///
 /// Fields of content negotiation are brought into [normal form](normal) here only where the key may hold them. Elsewhere
 /// that can wait until the request is forwarded: every hit would pay for it, and `Vary` compares normal forms anyway.
+#[inline]
 pub(crate) fn rewrite(request: &mut Parts, policy: &KeyPolicy, normalise: Normalise) {
+    if !policy.takes_all() {
+        rewrite_by(request, policy, normalise);
+    }
+}
+
+fn rewrite_by(request: &mut Parts, policy: &KeyPolicy, normalise: Normalise) {
     rewrite_uri(&mut request.uri, policy);
     if let Some(select) = &policy.headers
         && *select != Select::All

@@ -183,7 +183,7 @@ impl Stage {
             policy: &self.0.policy,
         };
         match self.edge().look(query, Duration::ZERO, Trust::Full) {
-            Look::Answer { stored, use_ } => Some((stored, use_)),
+            Look::Answer { stored, use_, .. } => Some((stored, use_)),
             Look::Ask(_) | Look::Unsatisfiable => None,
         }
     }

@@ -21,9 +21,9 @@ use tower::{BoxError, Service, ServiceExt};
 
 use self::ahead::Ahead;
 use self::miss::Miss;
-use crate::answer::{self, View};
+use crate::answer::{self, Supply, View};
 use crate::behind::Origin;
-use crate::body::{Body, Source};
+use crate::body::Body;
 use crate::contact::Trust;
 use crate::edge::Edge;
 use crate::future::ResponseFuture;
@@ -208,7 +208,7 @@ impl<S> Cache<S> {
         let control = request_control(&parts, &facts, policy);
         let query = Query { key: &key, headers: &parts.headers, facts: &facts, control: &control, policy };
         match edge.look(query, now, trust) {
-            Look::Answer { stored, use_ } if stored.is_sliced() => {
+            Look::Answer { stored, use_, .. } if stored.is_sliced() => {
                 extend(&mut parts.extensions);
                 if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
                     Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
@@ -216,16 +216,16 @@ impl<S> Cache<S> {
                 let miss = Miss::new(edge, policy, key, self.origin.clone(), parts, body, facts, control);
                 miss.answer_sliced(&stored, use_)
             }
-            Look::Answer { stored, use_ } => {
-                let outcome = use_.outcome(&stored, now);
+            Look::Answer { stored, age, use_ } => {
+                let outcome = use_.outcome(&stored, age);
                 edge.counters.answered(&outcome);
                 // RFC 9111 §5.2.1.5: nothing of what comes for a request with no-store could be stored.
                 let refreshes = matches!(use_, Use::Stale { refresh: true, .. }) && !control.no_store;
                 let spare = if refreshes { Extensions::new() } else { std::mem::take(&mut parts.extensions) };
                 let view = View { method: &parts.method, headers: &parts.headers, facts: &facts, policy };
-                let source = Source::Stored(Arc::clone(&stored));
+                let supply = Supply::Stored(&stored);
                 let length = Some(stored.total());
-                let response = answer::shared(edge, &stored.head, source, length, view, outcome, now, spare);
+                let response = answer::shared(edge, &stored.head, supply, length, view, outcome, now, spare);
                 if policy.prefetch.is_some() && parts.method == Method::GET && stored.first_served() {
                     Ahead::after_hit(edge, policy, &key, &self.origin, &parts, &facts, &stored);
                 }

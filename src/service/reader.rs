@@ -10,7 +10,7 @@ use http::{Extensions, HeaderMap, Method, Response, StatusCode};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer::{self, View};
+use crate::answer::{self, Supply, View};
 use crate::body::{Body, Source};
 use crate::edge::EdgeInner;
 use crate::fill::{Answer, Lead, Part, Participant, Recorder, Takes, Unshared};
@@ -122,7 +122,7 @@ impl Reader {
         let now = self.edge.clock.elapsed();
         let look = self.edge.look(self.query(), now, self.edge.contact.trust(now));
         (self.stored, self.others) = match look {
-            Look::Answer { stored, use_: Use::Fresh } => return Some(stored),
+            Look::Answer { stored, use_: Use::Fresh, .. } => return Some(stored),
             Look::Answer { stored, .. } => (Some(stored).filter(|stored| stored.is_whole()), Vec::new()),
             Look::Ask(ask) => (ask.stored, ask.others),
             Look::Unsatisfiable => (None, Vec::new()),
@@ -207,8 +207,8 @@ impl Reader {
     ) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        let source = Source::Fill(participant);
-        answer::shared(&self.edge, head, source, length, self.view(), outcome, now, Extensions::new())
+        let supply = Supply::Source(Source::Fill(participant));
+        answer::shared(&self.edge, head, supply, length, self.view(), outcome, now, Extensions::new())
     }
 
     pub(super) fn answer_part<R>(
@@ -226,9 +226,9 @@ impl Reader {
     pub(super) fn answer_stored<R>(&self, stored: &Arc<Stored>, outcome: Outcome) -> Response<Body<R>> {
         self.count(&outcome);
         let now = self.edge.clock.elapsed();
-        let source = self.source(stored);
+        let supply = Supply::Source(self.source(stored));
         let length = Some(stored.total());
-        answer::shared(&self.edge, &stored.head, source, length, self.view(), outcome, now, Extensions::new())
+        answer::shared(&self.edge, &stored.head, supply, length, self.view(), outcome, now, Extensions::new())
     }
 
     fn source(&self, stored: &Arc<Stored>) -> Source {

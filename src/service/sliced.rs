@@ -71,7 +71,7 @@ where
         {
             self.again().refresh(Arc::clone(stored));
         }
-        let outcome = use_.outcome(stored, self.reader.edge.clock.elapsed());
+        let outcome = use_.outcome(stored, stored.age(self.reader.edge.clock.elapsed()));
         if missing != Missing::First {
             return ResponseFuture::ready(self.reader.answer_stored(stored, outcome));
         }
@@ -110,8 +110,8 @@ where
             let now = self.reader.edge.clock.elapsed();
             response =
                 match self.reader.edge.look(self.reader.query(), now, self.reader.edge.contact.trust(now)) {
-                    Look::Answer { stored, use_ } => {
-                        self.reader.answer_stored(&stored, use_.outcome(&stored, now))
+                    Look::Answer { stored, age, use_ } => {
+                        self.reader.answer_stored(&stored, use_.outcome(&stored, age))
                     }
                     Look::Ask(ask) => Box::pin(self.again().walk(ask)).await?,
                     Look::Unsatisfiable => break,

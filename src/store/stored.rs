@@ -154,8 +154,13 @@ impl Stored {
 
     /// Seconds of freshness left, negative when stale.
     pub(crate) fn ttl(&self, now: Duration) -> i64 {
+        self.ttl_at(self.age(now))
+    }
+
+    /// The same at an [`age`](Self::age).
+    pub(crate) fn ttl_at(&self, age: Duration) -> i64 {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        seconds(self.head.terms.lifetime).saturating_sub(seconds(self.age(now)))
+        seconds(self.head.terms.lifetime).saturating_sub(seconds(age))
     }
 
     /// The bytes of the whole that are here.
@@ -195,6 +200,11 @@ impl Stored {
     /// Whether a viewer is answered with it for the first time. Says so once.
     pub(crate) fn first_served(&self) -> bool {
         !self.served.load(Ordering::Relaxed) && !self.served.swap(true, Ordering::Relaxed)
+    }
+
+    /// The body, if it is in one piece.
+    pub(crate) fn single(&self) -> Option<Bytes> {
+        if self.is_sliced() { None } else { self.body.single() }
     }
 
     /// The longest run of bytes at hand from the start of `range`, counted in the whole.
