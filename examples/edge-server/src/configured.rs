@@ -9,8 +9,6 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::uri::Scheme;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -20,7 +18,7 @@ use crate::args::ControlArgs;
 use crate::config::{self, Config, Limits, Listener, Problem, Report};
 use crate::control;
 use crate::distribution::Membership;
-use crate::serve;
+use crate::serve::{self, Protocols};
 use crate::site::{Certificates, Site};
 
 /// Says what is wrong with a file: with its text, and with the files it names.
@@ -163,21 +161,18 @@ struct Server {
 
 impl Server {
     async fn listen(self, listener: TcpListener, certificates: Option<Certificates>, http2: bool) {
-        let mut http = serve::server(&self.limits);
-        if !http2 {
-            http = http.http1_only();
-        }
+        let protocols = if http2 { Protocols::All } else { Protocols::Http1 };
         loop {
             let (stream, address, slot) = serve::accept(&listener, &self.slots).await;
             let viewer = serve::viewer(&stream, address, certificates.is_some(), slot);
-            let connection = self.clone().connection(http.clone(), stream, viewer, certificates.clone());
+            let connection = self.clone().connection(protocols, stream, viewer, certificates.clone());
             tokio::spawn(connection);
         }
     }
 
     async fn connection(
         self,
-        http: Builder<TokioExecutor>,
+        protocols: Protocols,
         stream: TcpStream,
         viewer: Viewer,
         certificates: Option<Certificates>,
@@ -192,11 +187,11 @@ impl Server {
         // Only these two are told to close.
         drop(self.closing);
         match certificates {
-            None => serve::connection(http, limits, stream, kept, answers, closing).await,
+            None => serve::connection(protocols, limits, stream, kept, answers, closing).await,
             Some(certificates) => {
                 match timeout(limits.head_time, certificates.acceptor().accept(stream)).await {
                     Ok(Ok(stream)) => {
-                        serve::connection(http, limits, stream, kept, answers, closing).await;
+                        serve::connection(protocols, limits, stream, kept, answers, closing).await;
                     }
                     Ok(Err(error)) => tracing::debug!("no TLS: {error}"),
                     Err(_) => tracing::debug!("no TLS in time"),

@@ -18,6 +18,7 @@ mod distribution;
 mod door;
 mod forms;
 mod front;
+mod gather;
 mod log;
 mod media;
 mod page;

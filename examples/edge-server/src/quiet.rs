@@ -2,11 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -16,13 +15,23 @@ pin_project! {
         #[pin]
         future: F,
         bell: Arc<Bell>,
+        // The bell's.
         waker: Waker,
+        // The same as the bell's task, for who polls.
+        registered: Waker,
     }
 }
 
 struct Bell {
     rung: AtomicBool,
-    task: AtomicWaker,
+    /// Who is woken: whoever polled last. It stays when the bell rings, so that nobody need register again.
+    task: Mutex<Waker>,
+}
+
+impl Bell {
+    fn task(&self) -> MutexGuard<'_, Waker> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Wake for Bell {
@@ -31,15 +40,19 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // In this order: whoever comes to the task after this sees that it rang.
         self.rung.store(true, Ordering::Release);
-        self.task.wake();
+        // What a waker does is not to be done under the lock.
+        let task = self.task().clone();
+        task.wake();
     }
 }
 
 impl<F> Quiet<F> {
     pub(crate) fn new(future: F) -> Self {
-        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: AtomicWaker::new() });
-        Self { future, waker: Waker::from(Arc::clone(&bell)), bell }
+        let (rung, task) = (AtomicBool::new(true), Mutex::new(Waker::noop().clone()));
+        let bell = Arc::new(Bell { rung, task });
+        Self { future, waker: Waker::from(Arc::clone(&bell)), registered: Waker::noop().clone(), bell }
     }
 }
 
@@ -48,8 +61,11 @@ impl<F: Future> Future for Quiet<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // In this order: who rings after the look wakes the task that is registered.
-        this.bell.task.register(cx.waker());
+        if !this.registered.will_wake(cx.waker()) {
+            this.registered.clone_from(cx.waker());
+            this.bell.task().clone_from(cx.waker());
+        }
+        // After that: who rang before woke another.
         if !this.bell.rung.load(Ordering::Acquire) {
             return Poll::Pending;
         }

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::service::{Service as HttpService, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,9 +29,10 @@ use tracing::level_filters::LevelFilter;
 use crate::alarm::Alarm;
 use crate::answer::Answer;
 use crate::config::{HEAD_FIELDS, Limits};
+use crate::gather::Gather;
 use crate::patience::Patience;
 use crate::quiet::Quiet;
-use crate::streams::{Held, Streams};
+use crate::streams::Streams;
 
 /// Open connections of operators; more wait in the listener's queue.
 const CONTROL_CONNECTIONS: usize = 256;
@@ -59,7 +60,7 @@ pub(crate) fn viewers(
         let answer = answer.clone();
         service_fn(move |request| answer(request, &viewer))
     };
-    Box::pin(listen(listener, server(&limits), limits, service, closing))
+    Box::pin(listen(listener, Protocols::All, limits, service, closing))
 }
 
 /// Answers viewers and operators until SIGINT or SIGTERM, of which `ends` is told, then lets running requests end.
@@ -86,7 +87,7 @@ pub(crate) async fn operators(control: Option<(TcpListener, Router)>, closing: &
         // One request at a time on a connection, so that their number bounds that of the requests.
         let control = TowerToHyperService::new(control);
         let service = move |_| control.clone();
-        listen(listener, server(&limits).http1_only(), limits, service, closing).await;
+        listen(listener, Protocols::Http1, limits, service, closing).await;
     }
 }
 
@@ -101,7 +102,7 @@ pub(crate) async fn close(closing: &watch::Sender<bool>, time: Duration) {
 
 async fn listen<S, B>(
     listener: TcpListener,
-    server: Builder<TokioExecutor>,
+    protocols: Protocols,
     limits: Limits,
     service: impl Fn(Viewer) -> S,
     closing: &watch::Sender<bool>,
@@ -116,7 +117,7 @@ async fn listen<S, B>(
         let (stream, address, slot) = accept(&listener, &slots).await;
         let viewer = viewer(&stream, address, false, slot);
         let service = service(viewer.clone());
-        let connection = connection(server.clone(), limits, stream, viewer, service, closing.subscribe());
+        let connection = connection(protocols, limits, stream, viewer, service, closing.subscribe());
         tokio::spawn(connection);
     }
 }
@@ -133,9 +134,17 @@ pub(crate) fn viewer(
     Viewer::new(address).https(https).keep(Arc::new(slot))
 }
 
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    Http1,
+    /// And HTTP/2.
+    All,
+}
+
 /// Limits on what a viewer may send are set here, so that no default of a library decides them.
-pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut server = Builder::new(TokioExecutor::new());
+fn server(protocols: Protocols, limits: &Limits, streams: &Streams) -> Builder<Streams> {
+    let mut server = Builder::new(streams.clone());
     server.http1().header_read_timeout(limits.head_time).max_buf_size(limits.head_size as usize);
     if limits.head_fields != HEAD_FIELDS {
         server.http1().max_headers(limits.head_fields);
@@ -150,7 +159,10 @@ pub(crate) fn server(limits: &Limits) -> Builder<TokioExecutor> {
         .max_send_buf_size(256 * 1024)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    server
+    match protocols {
+        Protocols::Http1 => server.http1_only(),
+        Protocols::All => server,
+    }
 }
 
 pub(crate) async fn accept(
@@ -181,7 +193,7 @@ pub(crate) async fn accept(
 /// Answers the requests of one connection, until `closing` says that no more shall come, or none does for too long. It counts
 /// until then, whether or not its requests go on with their viewer.
 pub(crate) async fn connection<IO, S, B>(
-    mut server: Builder<TokioExecutor>,
+    protocols: Protocols,
     limits: Limits,
     stream: IO,
     viewer: Viewer,
@@ -194,15 +206,16 @@ pub(crate) async fn connection<IO, S, B>(
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError> + std::fmt::Display,
 {
-    let streams = Arc::<Streams>::default();
-    let seen = Arc::clone(&streams);
+    let streams = Streams::default();
+    let seen = streams.clone();
     let answers = service_fn(move |request: Request<Incoming>| {
-        let stream = seen.begin(request.version());
-        Held::new(answers.call(request), stream)
+        seen.note();
+        answers.call(request)
     });
+    let mut server = server(protocols, &limits, &streams);
     // For the time of its heads.
     server.http1().timer(Alarm::default());
-    let stream = TokioIo::new(Patience::new(stream, limits.unread_time));
+    let stream = TokioIo::new(Patience::new(Gather::new(stream), limits.unread_time));
     // All that the layer writes is for debugging. Each request would pay for it whether it is written or not.
     if LevelFilter::current() >= LevelFilter::DEBUG {
         let answers = tower::service_fn(move |request| answers.call(request));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -36,7 +37,7 @@ async fn connect() -> Connected {
     let limits = Limits::default();
     let closing = watch::Sender::new(false);
     let peer = Viewer::new("192.0.2.1:9".parse().unwrap());
-    tokio::spawn(connection(server(&limits), limits, edge, peer, answers, closing.subscribe()));
+    tokio::spawn(connection(Protocols::All, limits, edge, peer, answers, closing.subscribe()));
     let (viewer, connection) = handshake(TokioExecutor::new(), TokioIo::new(viewer)).await.unwrap();
     let viewers_end = tokio::spawn(connection);
     Connected { viewer, requests, viewers_end, _closing: closing }
@@ -135,7 +136,7 @@ async fn a_connection_counts_until_its_end_though_its_service_does_not_keep_its_
     let closing = watch::Sender::new(false);
     // As that of operators.
     let service = |_| service_fn(|_| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
-    let listening = listen(listener, server(&limits), limits, service, &closing);
+    let listening = listen(listener, Protocols::All, limits, service, &closing);
     let ask = async || {
         let mut viewer = TcpStream::connect(address).await.unwrap();
         viewer.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
