@@ -13,6 +13,9 @@ use tower_edge::origin::Viewer;
 
 use crate::trust::{Told, Trust};
 
+/// RFC 8586
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -54,8 +57,17 @@ impl Refusal {
     }
 }
 
+/// What is known of a request that came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// The scheme that the viewer used.
+    pub(crate) scheme: Scheme,
+    /// It names what it has been through, which may be this server (RFC 8586).
+    pub(crate) may_loop: bool,
+}
+
 /// Checks the head of a request that came over a connection of this scheme, and puts it in the form that the cache and the origin
-/// shall see. What is returned is the scheme that the viewer used: who is trusted says by which it was, and from where.
+/// shall see. Who is trusted says by which scheme the viewer came, and from where.
 ///
 /// # Errors
 ///
@@ -64,7 +76,7 @@ pub(crate) fn admit<B>(
     request: &mut Request<B>,
     connection: &Scheme,
     trust: &Trust,
-) -> Result<Scheme, Refusal> {
+) -> Result<Admitted, Refusal> {
     let Told { address, scheme: told } = if trust.is_in_nobody() {
         Told::default()
     } else {
@@ -74,7 +86,7 @@ pub(crate) fn admit<B>(
     check_target(request, connection, told.as_ref())?;
     let seen = Seen::of(request.headers());
     check_host(request, &seen)?;
-    let Seen { cookies, forwarding, .. } = seen;
+    let Seen { cookies, forwarding, may_loop, .. } = seen;
     if (address.is_some() || told.is_some())
         && let Some(peer) = request.extensions_mut().remove::<Viewer>()
     {
@@ -88,13 +100,14 @@ pub(crate) fn admit<B>(
     if cookies > 1 {
         join_cookies(request.headers_mut());
     }
-    match told {
+    let scheme = match told {
         Some(told) if told != *connection => {
             spell_out(request, &told);
-            Ok(told)
+            told
         }
-        _ => Ok(connection.clone()),
-    }
+        _ => connection.clone(),
+    };
+    Ok(Admitted { scheme, may_loop })
 }
 
 /// Says in the target by which scheme it was asked for. The key knows it from there.
@@ -117,6 +130,7 @@ struct Seen<'a> {
     hosts: usize,
     cookies: usize,
     forwarding: bool,
+    may_loop: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -131,7 +145,10 @@ impl<'a> Seen<'a> {
                 COOKIE => seen.cookies += 1,
                 // Nearly every request has them: by constant they cost a jump, by text several comparisons.
                 USER_AGENT | ACCEPT | ACCEPT_ENCODING | ACCEPT_LANGUAGE | CONNECTION | REFERER => {}
-                _ => seen.forwarding |= is_forwarding(name),
+                _ => {
+                    seen.forwarding |= is_forwarding(name);
+                    seen.may_loop |= *name == CDN_LOOP;
+                }
             }
         }
         seen
@@ -292,6 +309,24 @@ mod tests {
         request.body(()).unwrap()
     }
 
+    /// The scheme by which an admitted request is seen to have come.
+    fn seen(
+        request: &mut Request<()>,
+        connection: &super::Scheme,
+        trust: &Trust,
+    ) -> Result<super::Scheme, Refusal> {
+        admit(request, connection, trust).map(|admitted| admitted.scheme)
+    }
+
+    #[test]
+    fn what_has_been_through_another_edge_is_known() {
+        for (name, may_loop) in [("cdn-loop", true), ("via", false)] {
+            let mut request = request(Version::HTTP_11, "GET", "/", &["a"]);
+            request.headers_mut().insert(name, "edge".parse().unwrap());
+            assert_eq!(admit(&mut request, &HTTP, &Trust::default()).unwrap().may_loop, may_loop, "{name}");
+        }
+    }
+
     #[test]
     fn only_one_meaning_gets_in() {
         use Refusal::*;
@@ -325,7 +360,7 @@ mod tests {
             ("CONNECT", "a:443", &["a:443"], Err(Connect)),
         ] {
             let answer =
-                admit(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, &Trust::default());
+                seen(&mut request(Version::HTTP_11, method, target, hosts), &HTTP, &Trust::default());
             assert_eq!(answer, expected.map(|()| HTTP), "{method} {target} {hosts:?}");
         }
     }
@@ -339,7 +374,7 @@ mod tests {
             (Version::HTTP_10, "/", &[], Ok(())),
             (Version::HTTP_10, "/", &["a", "b"], Err(Refusal::TwoHosts)),
         ] {
-            let answer = admit(&mut request(version, "GET", target, hosts), &HTTP, &Trust::default());
+            let answer = seen(&mut request(version, "GET", target, hosts), &HTTP, &Trust::default());
             assert_eq!(answer, expected.map(|()| HTTP), "{version:?} {target} {hosts:?}");
         }
     }
@@ -354,7 +389,7 @@ mod tests {
         ] {
             let mut request = request(Version::HTTP_11, "GET", target, &[host]);
             assert_eq!(
-                admit(&mut request, &HTTPS, &Trust::default()),
+                seen(&mut request, &HTTPS, &Trust::default()),
                 expected.map(|()| HTTPS),
                 "{target} {host}"
             );
@@ -386,10 +421,10 @@ mod tests {
             request.headers_mut().insert("tower-edge-token", shown.parse().unwrap());
             request.headers_mut().insert("x-forwarded-proto", told.parse().unwrap());
             let mut nobody_knows = request.clone();
-            assert_eq!(admit(&mut request, &connection, &trust), Ok(scheme), "{told}");
+            assert_eq!(seen(&mut request, &connection, &trust), Ok(scheme), "{told}");
             assert_eq!(request.uri(), target, "{told}");
             assert!(!request.headers().contains_key("x-forwarded-proto"));
-            assert_eq!(admit(&mut nobody_knows, &connection, &Trust::default()), Ok(connection));
+            assert_eq!(seen(&mut nobody_knows, &connection, &Trust::default()), Ok(connection));
         }
     }
 
@@ -440,7 +475,7 @@ mod tests {
             }
             let address = SocketAddr::new(peer.parse().unwrap(), 9);
             request.extensions_mut().insert(Viewer::new(address).https(connection == HTTPS));
-            let admitted = admit(&mut request, &connection, &trust);
+            let admitted = seen(&mut request, &connection, &trust);
             let found = admitted.map(|scheme| (scheme, request.uri().to_string()));
             assert_eq!(found, expected.map(|(scheme, uri)| (scheme, uri.to_owned())), "{what}");
             let Ok((scheme, _)) = found else { continue };

@@ -29,10 +29,12 @@ impl Door {
         if !self.trust.is_in_nobody() {
             request.extensions_mut().insert(viewer.clone());
         }
-        if let Err(refusal) = admit(&mut request, &Scheme::HTTP, &self.trust) {
-            return page(refusal.status(), refusal.reason()).into();
-        }
-        if let Some(upstream) = &self.upstream
+        let admitted = match admit(&mut request, &Scheme::HTTP, &self.trust) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return page(refusal.status(), refusal.reason()).into(),
+        };
+        if admitted.may_loop
+            && let Some(upstream) = &self.upstream
             && let Err(error) = upstream.refuse_loop(request.headers())
         {
             return page(error.status(), error.page()).into();

@@ -26,7 +26,7 @@ pub(crate) use self::origins::{Source, Upload, erased};
 pub(crate) use self::route::BadTarget;
 use self::route::{Routes, ToOrigin};
 pub(crate) use self::tls::Certificates;
-use crate::admit::{admit, spell_out};
+use crate::admit::{Admitted, admit, spell_out};
 use crate::answer::Answer;
 use crate::config::{Config, Https, Problem};
 use crate::distribution::Membership;
@@ -110,8 +110,8 @@ impl Site {
         if !self.trust.is_in_nobody() {
             request.extensions_mut().insert(viewer.clone());
         }
-        let viewers = match admit(&mut request, scheme, &self.trust) {
-            Ok(scheme) => scheme,
+        let Admitted { scheme: viewers, may_loop } = match admit(&mut request, scheme, &self.trust) {
+            Ok(admitted) => admitted,
             Err(refusal) => return page(refusal.status(), refusal.reason()).into(),
         };
         let route = self.routes.of(request.uri());
@@ -127,7 +127,7 @@ impl Site {
             response.headers_mut().insert(ALLOW, allow);
             return response.into();
         }
-        if let Err(error) = route.refuse_loop(request.headers()) {
+        if may_loop && let Err(error) = route.refuse_loop(request.headers()) {
             return page(error.status(), error.page()).into();
         }
         if viewers == Scheme::HTTPS {
