@@ -116,7 +116,8 @@ impl Recorder {
         if response.status != StatusCode::OK {
             return None;
         }
-        let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
+        let (head, _) =
+            self.head(response.status, &mut response.headers.clone(), sent, length, asked).ok()?;
         (head.terms.source.is_explicit()).then(|| self.flow(head))
     }
 
@@ -124,7 +125,7 @@ impl Recorder {
     /// left at its target. Says whether it is stored.
     pub(crate) fn written(
         mut self: Box<Self>,
-        fields: HeaderMap,
+        mut fields: HeaderMap,
         blocks: Blocks,
         sent: &HeaderMap,
         as_of: u64,
@@ -132,7 +133,7 @@ impl Recorder {
         self.stamp = Stamp::new(as_of);
         // What was saved is no older than the answer that says so, however long it took to send.
         let asked = self.edge.clock.elapsed();
-        match self.head(StatusCode::OK, fields, sent, Some(blocks.len()), asked) {
+        match self.head(StatusCode::OK, &mut fields, sent, Some(blocks.len()), asked) {
             Ok((head, _)) => self.store(Arc::new(head), blocks),
             Err(why) => {
                 self.edge.counters.not_stored(why);

@@ -183,7 +183,7 @@ impl Recorder {
             Ok(Ok(mut response)) => {
                 self.take_hints(response.extensions_mut());
                 let length = response.body().size_hint().exact();
-                let decision = self.decide(response.status(), response.headers(), &sent, length, asked);
+                let decision = self.decide(response.status(), response.headers_mut(), &sent, length, asked);
                 return Ok((response, decision));
             }
             Ok(Err(error)) => LeaderAnswer::Failed(error),
