@@ -200,7 +200,7 @@ impl Recorder {
         R::Error: Into<BoxError>,
     {
         let fill = Arc::clone(&self.lead.fill);
-        let promised = self.promised(&head);
+        let promised = self.promised();
         let max_length = self.max_length();
         let budget = self.edge.max_in_flight;
         let mut body = pin!(body);
