@@ -224,10 +224,11 @@ mod tests {
     #[test]
     fn a_small_body_is_copied_out_of_its_buffer_once() {
         let buffer = Bytes::from(content(1 << 20));
-        for frames in [&[0..1][..], &[0..SMALL - 1], &[0..SMALL], &[0..100, 100..300], &[0..300, 300..310]] {
+        for frames in [&[1][..], &[SMALL - 1], &[SMALL], &[100, 200], &[300, 10]] {
             let mut growing = Growing::default();
-            for frame in frames {
-                growing.push(buffer.slice(frame.clone()));
+            for &frame in frames {
+                let at = growing.end() as usize;
+                growing.push(buffer.slice(at..at + frame));
             }
             let (length, pieces) = (growing.end(), growing.pieces.len());
             let shown = growing.run(&(0..length));
