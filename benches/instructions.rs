@@ -1,6 +1,6 @@
-//! How many instructions a hit takes beside the same service without the layer: `cargo bench --bench instructions`.
+//! How many instructions a hit and a miss take beside the same service without the layer: `cargo bench --bench instructions`.
 //!
-//! Times are noisy and instructions are not: this ends with 1 when a hit takes noticeably more of them than
+//! Times are noisy and instructions are not: this ends with 1 when one of them takes noticeably more of them than
 //! `benches/instructions.txt` says. What is compared is the ratio to the bare service in the same run, since the absolute
 //! numbers change with the compiler and libc. `-- --renew` takes what was counted as what is expected. Counted by
 //! valgrind's callgrind, on the plainest instruction set, so that the processor makes no difference.
@@ -14,10 +14,12 @@ use std::process::{Command, ExitCode};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use tokio::runtime::{Builder, Runtime};
 use tower::Service;
+use tower_edge::{Cache, Outcome};
 
-use self::support::{ETAG, KIB, Site, cached, exchange, request};
+use self::support::{ETAG, KIB, Site, cached, exchange, object, request};
 
 /// How much a ratio may grow before it is a failure, in percent.
 const TOLERANCE: f64 = 2.0;
@@ -34,7 +36,7 @@ const PLAIN: &str =
 
 type Case = (&'static str, f64, fn() -> Site, fn() -> Request<Full<Bytes>>);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("get", TOLERANCE, page, || request(&Method::GET, &[])),
     ("get-by-a-server", TOLERANCE, page, || {
         let mut request = request(&Method::GET, &[]);
@@ -46,7 +48,11 @@ const CASES: [Case; 7] = [
     ("head", TOLERANCE, page, || request(&Method::HEAD, &[])),
     ("304", TOLERANCE, page, || request(&Method::GET, &[("if-none-match", ETAG)])),
     ("range", LOOSE, page, || request(&Method::GET, &[("range", "bytes=0-1023")])),
+    // Of 1 KiB, so that what is counted is not for the most part the copy that the store keeps.
+    (MISS, TOLERANCE, || Site::new(KIB), || request(&Method::GET, &[])),
 ];
+/// The case in which each object is asked for once.
+const MISS: &str = "miss";
 
 /// With six fields.
 fn page() -> Site {
@@ -101,7 +107,7 @@ fn compare(renew: bool) -> Result<bool, String> {
     }
     if !good {
         eprintln!(
-            "instructions: a hit takes noticeably more instructions, beside the bare service, than \
+            "instructions: a hit or a miss takes noticeably more instructions, beside the bare service, than \
              benches/instructions.txt says. If it is worth it, or the compiler or libc is another: \
              cargo bench --bench instructions -- --renew"
         );
@@ -147,6 +153,14 @@ fn be_counted(which: &str) {
             exchange(&mut site, request());
             measured(&mut site, requests(EXCHANGES));
         }
+        _ if name == MISS => {
+            let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+            let mut site = cached(site(), 1);
+            // Until the store's tables and the runtime's lists are as large as they stay for the rest.
+            let (before, counted) = (1..1_000, 1_000..1_000 + EXCHANGES as u64);
+            missed(&runtime, &mut site, before.map(object).collect());
+            measured_misses(&runtime, &mut site, counted.map(object).collect());
+        }
         _ => {
             let mut site = cached(site(), 1);
             exchange(&mut site, request());
@@ -165,4 +179,21 @@ where
     for request in requests {
         exchange(service, request);
     }
+}
+
+/// The same where each answer takes a task, and so a runtime.
+#[inline(never)]
+fn measured_misses(runtime: &Runtime, site: &mut Cache<Site>, requests: Vec<Request<Full<Bytes>>>) {
+    missed(runtime, site, requests);
+}
+
+fn missed(runtime: &Runtime, site: &mut Cache<Site>, requests: Vec<Request<Full<Bytes>>>) {
+    runtime.block_on(async {
+        for request in requests {
+            let Ok(response) = site.call(request).await;
+            let outcome = response.extensions().get::<Outcome>();
+            assert!(outcome.is_some_and(|outcome| outcome.stored));
+            response.collect().await.expect("a whole body");
+        }
+    });
 }

@@ -55,10 +55,10 @@ impl Recorder {
         sent: &HeaderMap,
         asked: Duration,
     ) -> Result<(Head, HeaderMap), NotStored> {
-        let merged = validation::freshen(&base.head.fields.unpack(), fields);
+        let mut merged = validation::freshen(&base.head.fields.unpack(), fields);
         let max_length = if base.is_sliced() { u64::MAX } else { self.max_length() };
         let (mut head, own) =
-            self.head_of(base.head.status, merged, sent, Some(base.total()), asked, max_length)?;
+            self.head_of(base.head.status, &mut merged, sent, Some(base.total()), asked, max_length)?;
         // The stored tags are no longer among the fields. Those of the 304 replace them, if it has any.
         if !self.names_tags(fields) {
             let kept = base.head.labels.iter().filter(|label| label::is_tag(label));

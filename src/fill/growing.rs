@@ -108,6 +108,16 @@ impl Growing {
 
     /// Copies the pieces since the last block into one of their own.
     fn close_block(&mut self) {
+        // One that is small has been copied already.
+        if self.pieces.len() - self.blocks > 1
+            || self.pieces.back().is_some_and(|piece| piece.bytes.len() >= SMALL)
+        {
+            self.put_together();
+        }
+        self.blocks = self.pieces.len();
+    }
+
+    fn put_together(&mut self) {
         let open = self.pieces.split_off(self.blocks);
         let Some(first) = open.front() else { return };
         let at = first.at;
@@ -116,7 +126,6 @@ impl Growing {
             block.extend_from_slice(&piece.bytes);
         }
         self.pieces.push_back(Piece { at, bytes: block.freeze() });
-        self.blocks = self.pieces.len();
     }
 
     /// Lets go of whole pieces before `offset`.
@@ -210,6 +219,28 @@ mod tests {
         let blocks = growing.finish().unwrap();
         let block = blocks.single().unwrap();
         assert_ne!(block.as_ptr(), buffer.as_ptr());
+    }
+
+    #[test]
+    fn a_small_body_is_copied_out_of_its_buffer_once() {
+        let buffer = Bytes::from(content(1 << 20));
+        for frames in [&[1][..], &[SMALL - 1], &[SMALL], &[100, 200], &[300, 10]] {
+            let mut growing = Growing::default();
+            for &frame in frames {
+                let at = growing.end() as usize;
+                growing.push(buffer.slice(at..at + frame));
+            }
+            let (length, pieces) = (growing.end(), growing.pieces.len());
+            let shown = growing.run(&(0..length));
+            let block = growing.finish().unwrap().single().unwrap().clone();
+            assert_eq!(block, buffer[..length as usize]);
+            assert!(!buffer.as_ptr_range().contains(&block.as_ptr()), "{frames:?}");
+            let is_small = pieces == 1 && shown.len() < SMALL;
+            assert_eq!(block.as_ptr() == shown.as_ptr(), is_small, "{frames:?}");
+            drop((growing, shown));
+            // Alone in its allocation, which is as large as it is.
+            assert_eq!(Vec::from(block).capacity() as u64, length, "{frames:?}");
+        }
     }
 
     #[test]

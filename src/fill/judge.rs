@@ -27,7 +27,6 @@ use crate::semantics::reuse::{Reuse, reuse};
 use crate::semantics::storable::{self, NotStored};
 use crate::semantics::targeted::effective;
 use crate::semantics::validation;
-use crate::semantics::vary::Vary;
 use crate::store::{Fields, Head, Heat, Stored};
 
 /// What a head means.
@@ -74,11 +73,12 @@ impl Part {
 }
 
 impl Recorder {
-    /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`.
+    /// Judges a head. `sent` are the request's fields as the origin got them, at the moment `asked`. What is to be stored whole
+    /// is taken out of `fields`.
     pub(super) fn decide(
         &self,
         status: StatusCode,
-        fields: &HeaderMap,
+        fields: &mut HeaderMap,
         sent: &HeaderMap,
         length: Option<u64>,
         asked: Duration,
@@ -100,7 +100,7 @@ impl Recorder {
             // would be shown to those who ask for the whole.
             return Decision::NotStored(NotStored::Partial);
         }
-        match self.head(status, fields.clone(), sent, length, asked) {
+        match self.head(status, fields, sent, length, asked) {
             Ok((head, own)) => Decision::Share(head, own),
             Err(why) => Decision::NotStored(why),
         }
@@ -119,15 +119,16 @@ impl Recorder {
         if !validation::has_strong_tag(&fields) {
             return Err(NotStored::Partial);
         }
-        let (head, own) = self.head(StatusCode::OK, fields, sent, Some(part.size()), asked)?;
+        let (head, own) = self.head(StatusCode::OK, &mut fields, sent, Some(part.size()), asked)?;
         Ok((head.with_length(part.total), own, part))
     }
 
-    /// The head to store, out of the fields as they came, and the fields that only the one who asked gets.
+    /// The head to store, and the fields that only the one who asked gets: both out of the fields as they came, which are
+    /// left as they are if there is an error.
     pub(super) fn head(
         &self,
         status: StatusCode,
-        fields: HeaderMap,
+        fields: &mut HeaderMap,
         sent: &HeaderMap,
         length: Option<u64>,
         asked: Duration,
@@ -139,7 +140,7 @@ impl Recorder {
     pub(super) fn head_of(
         &self,
         status: StatusCode,
-        mut fields: HeaderMap,
+        fields: &mut HeaderMap,
         sent: &HeaderMap,
         length: Option<u64>,
         asked: Duration,
@@ -147,22 +148,22 @@ impl Recorder {
     ) -> Result<(Head, HeaderMap), NotStored> {
         let now = self.edge.clock.elapsed();
         let received = Received { at: self.edge.clock.wall(), delay: now.saturating_sub(asked) };
-        let mut control = effective(&fields, &self.policy.targeted.fields);
+        let mut control = effective(fields, &self.policy.targeted.fields);
         self.hints.apply(&mut control);
-        let terms = terms(status, &fields, &control, &self.policy, received);
-        storable::storable(&storable::Exchange {
+        let terms = terms(status, fields, &control, &self.policy, received);
+        let vary = storable::storable(&storable::Exchange {
             method: &Method::GET,
             request: sent,
             status,
-            response: &fields,
+            response: fields,
             control: &control,
             terms: &terms,
             policy: &self.policy,
             length,
             max_length,
         })?;
-        let vary = Vary::new(&fields, sent, self.policy.normalise).map_err(|_| NotStored::Vary)?;
-        let length = length.or(content_length(&fields)?);
+        let length = length.or(content_length(fields)?);
+        let mut fields = std::mem::take(fields);
         headers::strip_hop_by_hop(&mut fields);
         fields.remove(TRAILER);
         let labels = self.take_labels(&mut fields);

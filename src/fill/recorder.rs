@@ -43,6 +43,8 @@ pub(crate) struct Recorder {
     pub(super) probe: Option<Range<u64>>,
     /// The part that the answer is.
     part: Option<Part>,
+    /// The length of the whole, if the head that was handed out says it.
+    length: Option<u64>,
     /// What the answer says to the edge alone.
     pub(super) hints: CacheHints,
     /// As of when the answer is.
@@ -70,6 +72,7 @@ impl Recorder {
             ranged: false,
             probe: None,
             part: None,
+            length: None,
             hints,
             stamp,
         })
@@ -116,7 +119,8 @@ impl Recorder {
         if response.status != StatusCode::OK {
             return None;
         }
-        let (head, _) = self.head(response.status, response.headers.clone(), sent, length, asked).ok()?;
+        let (head, _) =
+            self.head(response.status, &mut response.headers.clone(), sent, length, asked).ok()?;
         (head.terms.source.is_explicit()).then(|| self.flow(head))
     }
 
@@ -124,7 +128,7 @@ impl Recorder {
     /// left at its target. Says whether it is stored.
     pub(crate) fn written(
         mut self: Box<Self>,
-        fields: HeaderMap,
+        mut fields: HeaderMap,
         blocks: Blocks,
         sent: &HeaderMap,
         as_of: u64,
@@ -132,7 +136,7 @@ impl Recorder {
         self.stamp = Stamp::new(as_of);
         // What was saved is no older than the answer that says so, however long it took to send.
         let asked = self.edge.clock.elapsed();
-        match self.head(StatusCode::OK, fields, sent, Some(blocks.len()), asked) {
+        match self.head(StatusCode::OK, &mut fields, sent, Some(blocks.len()), asked) {
             Ok((head, _)) => self.store(Arc::new(head), blocks),
             Err(why) => {
                 self.edge.counters.not_stored(why);
@@ -151,12 +155,9 @@ impl Recorder {
         self.flow(head)
     }
 
-    /// How long the body is to be.
-    pub(super) fn promised(&self, head: &Head) -> Option<u64> {
-        match &self.part {
-            Some(part) => Some(part.size()),
-            None => head.content_length(),
-        }
+    /// How long the body is to be, once the head has been handed out.
+    pub(super) fn promised(&self) -> Option<u64> {
+        self.part.as_ref().map(Part::size).or(self.length)
     }
 
     /// Hands the head to everyone who waits.
@@ -166,7 +167,8 @@ impl Recorder {
             self.lead.leave_registry();
         }
         let first = self.part.as_ref().map_or(0, |part| part.range.start);
-        self.lead.fill.flow(Arc::clone(&head), head.content_length(), first);
+        self.length = head.content_length();
+        self.lead.fill.flow(Arc::clone(&head), self.length, first);
         head
     }
 
@@ -247,7 +249,7 @@ impl Recorder {
 
     /// Stores a body that came whole. Says whether it is stored.
     pub(super) fn store(&mut self, head: Arc<Head>, blocks: Blocks) -> bool {
-        let head = match head.content_length() {
+        let head = match self.length.or_else(|| head.content_length()) {
             Some(_) => head,
             None => Arc::new(head.with_length(blocks.len())),
         };

@@ -49,7 +49,7 @@ impl Recorder {
                 if total <= threshold || !slices::takes_ranges(fields) {
                     return None;
                 }
-                let head = self.head_of(status, fields.clone(), sent, length, asked, u64::MAX);
+                let head = self.head_of(status, &mut fields.clone(), sent, length, asked, u64::MAX);
                 let (head, own) =
                     head.ok().filter(|(head, _)| slices::can_be_told_apart(&head.fields.unpack()))?;
                 Some(Decision::Slices(head, own, Part { range: 0..total, total }))
@@ -78,7 +78,7 @@ impl Recorder {
             return Ok(Decision::Whole);
         }
         fields.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
-        let (head, own) = self.head_of(StatusCode::OK, fields, sent, Some(size), asked, u64::MAX)?;
+        let (head, own) = self.head_of(StatusCode::OK, &mut fields, sent, Some(size), asked, u64::MAX)?;
         if is_small {
             // RFC 9111 §3.4: a part with all the bytes is the whole.
             return Ok(Decision::Share(head, own));
@@ -136,7 +136,7 @@ impl<S, B> SliceExchange<S, B> {
                     let size = response.body().size_hint().exact().or(Some(slice.end - slice.start));
                     let mut fields = fields.clone();
                     fields.remove(CONTENT_RANGE);
-                    match recorder.head_of(StatusCode::OK, fields, &sent, size, asked, u64::MAX) {
+                    match recorder.head_of(StatusCode::OK, &mut fields, &sent, size, asked, u64::MAX) {
                         Ok(_) => {
                             let Recorder { lead, edge, key, .. } = *recorder;
                             let body = response.into_body();

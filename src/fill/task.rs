@@ -183,7 +183,7 @@ impl Recorder {
             Ok(Ok(mut response)) => {
                 self.take_hints(response.extensions_mut());
                 let length = response.body().size_hint().exact();
-                let decision = self.decide(response.status(), response.headers(), &sent, length, asked);
+                let decision = self.decide(response.status(), response.headers_mut(), &sent, length, asked);
                 return Ok((response, decision));
             }
             Ok(Err(error)) => LeaderAnswer::Failed(error),
@@ -200,7 +200,7 @@ impl Recorder {
         R::Error: Into<BoxError>,
     {
         let fill = Arc::clone(&self.lead.fill);
-        let promised = self.promised(&head);
+        let promised = self.promised();
         let max_length = self.max_length();
         let budget = self.edge.max_in_flight;
         let mut body = pin!(body);

@@ -7,57 +7,64 @@ use smallvec::SmallVec;
 use super::directives::ResponseCacheControl;
 use crate::policy::{CachePolicy, SetCookie};
 
-/// Fields that are about one connection, or about a proxy on it: RFC 9111 §3.1 forbids to store the `Proxy-` fields.
+/// Whether a field is about one connection, or about a proxy on it: RFC 9111 §3.1 forbids to store the `Proxy-` fields.
 /// `Trailer` is not among them: it goes with the trailers, as far as they go.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Fields that make a request conditional, partial or bigger than its head. A fill has no body, so nothing may
-/// announce one.
-const NOT_FOR_FILLS: [HeaderName; 8] = [
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-    header::IF_RANGE,
-    header::RANGE,
-    header::EXPECT,
-    header::CONTENT_LENGTH,
-];
-
-/// Whether a field is about one connection only.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    match *name {
+        header::CONNECTION
+        | header::PROXY_AUTHENTICATE
+        | header::PROXY_AUTHORIZATION
+        | header::TE
+        | header::TRANSFER_ENCODING
+        | header::UPGRADE => true,
+        _ => matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "http2-settings"
+        ),
+    }
+}
+
+/// Whether a field makes a request conditional, partial or bigger than its head. A fill has no body, so nothing may
+/// announce one.
+fn is_not_for_fills(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::IF_MATCH
+            | header::IF_NONE_MATCH
+            | header::IF_MODIFIED_SINCE
+            | header::IF_UNMODIFIED_SINCE
+            | header::IF_RANGE
+            | header::RANGE
+            | header::EXPECT
+            | header::CONTENT_LENGTH
+    )
 }
 
 /// Removes hop-by-hop fields and those `Connection` nominates, except the ones it may not nominate away:
 /// `Host`, `Content-Length`, `Authorization`, `Cookie`, `Cache-Control`, `Vary`, `Set-Cookie` and the forwarding fields, `CDN-Loop`
 /// among them (RFC 8586 §2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // The names are copied out, since they are read from the map they are removed from.
-    let nominated: SmallVec<[HeaderName; 4]> = headers
+    let mut names = named(headers, is_hop_by_hop);
+    if names.is_empty() {
+        // Nor is there a `Connection`.
+        return;
+    }
+    let nominated = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
-        .filter(|name| !is_protected(name))
-        .collect();
-    for name in nominated {
+        .filter(|name| !is_protected(name));
+    names.extend(nominated);
+    for name in names {
         headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+}
+
+/// The names of which `is_one` is true. To look each up that may be there is to hash it, which takes longer than to pass by
+/// those that are.
+fn named(headers: &HeaderMap, is_one: impl Fn(&HeaderName) -> bool) -> SmallVec<[HeaderName; 4]> {
+    headers.keys().filter(|name| is_one(name)).cloned().collect()
 }
 
 /// Whether `Connection` has no say over a field. RFC 9110 §7.6.1 bars a sender from nominating what is meant for
@@ -83,7 +90,7 @@ fn is_protected(name: &HeaderName) -> bool {
 /// expectation, no body, no hop-by-hop fields.
 pub fn prepare_fill(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    for name in &NOT_FOR_FILLS {
+    for name in named(headers, is_not_for_fills) {
         headers.remove(name);
     }
 }

@@ -58,13 +58,13 @@ impl From<Unreadable> for NotStored {
     }
 }
 
-/// Says whether a shared cache may store the response, under `policy`.
+/// Says whether a shared cache may store the response, under `policy`, and what it was chosen by.
 ///
 /// The exchange is taken for a GET: what a HEAD tells about a stored GET is for the caller (RFC 9111 §4.3.5).
 ///
 /// # Errors
 /// The first reason found against it.
-pub fn storable(exchange: &Exchange<'_>) -> Result<(), NotStored> {
+pub fn storable(exchange: &Exchange<'_>) -> Result<Vary, NotStored> {
     // What a POST may give to later GETs (RFC 9110 §9.3.3) comes here as the answer to a GET.
     if *exchange.method != Method::GET {
         return Err(NotStored::Method);
@@ -72,9 +72,10 @@ pub fn storable(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     status_allows(exchange)?;
     origin_allows(exchange)?;
     request_allows(exchange)?;
-    fields_allow(exchange)?;
+    let vary = fields_allow(exchange)?;
     worth_storing(exchange)?;
-    size_allows(exchange)
+    size_allows(exchange)?;
+    Ok(vary)
 }
 
 fn status_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
@@ -148,7 +149,7 @@ fn request_allows(exchange: &Exchange<'_>) -> Result<(), NotStored> {
     Ok(())
 }
 
-fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
+fn fields_allow(exchange: &Exchange<'_>) -> Result<Vary, NotStored> {
     let Exchange { request, response, control, policy, .. } = *exchange;
     // RFC 9111 §7.3: the RFC would store it; a cookie that says who someone is must not reach anyone else.
     let kept_cookie = response.contains_key(SET_COOKIE) && !control.named().any(|name| *name == SET_COOKIE);
@@ -156,16 +157,14 @@ fn fields_allow(exchange: &Exchange<'_>) -> Result<(), NotStored> {
         return Err(NotStored::SetCookie);
     }
     // RFC 9111 §4.1: `*`, wherever it stands, matches no other request, and nor does what is no field name.
-    if Vary::new(response, request, policy.normalise).is_err() {
-        return Err(NotStored::Vary);
-    }
+    let vary = Vary::new(response, request, policy.normalise).map_err(|_| NotStored::Vary)?;
     // A stream of events has no end to wait for, and is for one viewer.
     let event_stream = response.get(CONTENT_TYPE).is_some_and(|value| {
         let media_type = value.as_bytes().split(|&byte| byte == b';').next();
         media_type
             .is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
     });
-    if event_stream { Err(NotStored::EventStream) } else { Ok(()) }
+    if event_stream { Err(NotStored::EventStream) } else { Ok(vary) }
 }
 
 /// A response that is stale already is worth its room if it can be validated, or may be used stale before that.
@@ -240,6 +239,7 @@ mod tests {
             length,
             max_length: 1000,
         })
+        .map(|vary| assert_eq!(Ok(vary), Vary::new(&response, &request, policy.normalise)))
     }
 
     fn stored(status: u16, response: Lines<'_>) -> Result<(), NotStored> {

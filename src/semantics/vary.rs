@@ -56,8 +56,10 @@ impl Vary {
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        let fields = names.into_iter().map(|name| Field::new(name, request, normalise)).collect();
-        Ok(Self { fields, normalise })
+        // As large as it is to stay.
+        let mut fields = Vec::with_capacity(names.len());
+        fields.extend(names.into_iter().map(|name| Field::new(name, request, normalise)));
+        Ok(Self { fields: fields.into_boxed_slice(), normalise })
     }
 
     /// Whether a response that varied this way answers `request`.

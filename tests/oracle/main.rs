@@ -105,7 +105,7 @@ proptest! {
         });
         let against = expected.not_stored();
         match decision {
-            Ok(()) => prop_assert!(against.is_empty(), "stored in spite of {:?}", against),
+            Ok(_) => prop_assert!(against.is_empty(), "stored in spite of {:?}", against),
             Err(reason) => prop_assert!(against.contains(&reason), "{:?} is none of {:?}", reason, against),
         }
 

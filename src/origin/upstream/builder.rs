@@ -106,15 +106,11 @@ impl Builder {
         let secure = if https { Some(Secure::new(&self.tls, fixed, self.protocol)?) } else { None };
         let port = origin.port_u16().unwrap_or(if https { 443 } else { 80 });
         let connector = Connector::new(origin.host(), port, self.resolver, secure, self.protocol);
+        let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
+        // Unlike a name, which the next edge may have as well.
+        let id = format!("{:016x}", RandomState::new().hash_one(()));
         Ok(Upstream(Arc::new(Shared {
-            rules: Rules {
-                scheme: if https { Scheme::HTTPS } else { Scheme::HTTP },
-                origin,
-                host,
-                edge: self.name,
-                // Unlike a name, which the next edge may have as well.
-                id: format!("{:016x}", RandomState::new().hash_one(())),
-            },
+            rules: Rules::new(scheme, origin, host, &self.name, id),
             upgrades: self.protocol != Protocol::Http2,
             timeouts: self.timeouts,
             connections: Arc::new(Connections::new(connector, self.pool, self.timeouts.connect)),

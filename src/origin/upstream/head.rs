@@ -22,10 +22,17 @@ pub(super) struct Rules {
     pub(super) origin: Authority,
     /// The host every request is for; `None` is the viewer's.
     pub(super) host: Option<Authority>,
-    /// This hop's name in `Via`: a token.
-    pub(super) edge: String,
-    /// This hop's own mark in `CDN-Loop`.
-    pub(super) id: String,
+    /// This hop's line in `Via`, for each protocol a message comes by.
+    via: Via,
+    /// This hop's own mark in `CDN-Loop`, and the line with it.
+    id: String,
+    cdn_loop: HeaderValue,
+}
+
+struct Via {
+    http_1_0: HeaderValue,
+    http_1_1: HeaderValue,
+    http_2: HeaderValue,
 }
 
 /// The head of a request, ready to be sent over either protocol.
@@ -40,6 +47,24 @@ pub(super) struct Head {
 }
 
 impl Rules {
+    /// `edge` is this hop's name, a token, and `id` its own mark.
+    pub(super) fn new(
+        scheme: Scheme,
+        origin: Authority,
+        host: Option<Authority>,
+        edge: &str,
+        id: String,
+    ) -> Self {
+        let line = |text: String| HeaderValue::try_from(text).expect("a token makes a value");
+        let via = Via {
+            http_1_0: line(format!("1.0 {edge}")),
+            http_1_1: line(format!("1.1 {edge}")),
+            http_2: line(format!("2.0 {edge}")),
+        };
+        let cdn_loop = line(format!("{edge};id={id}"));
+        Self { scheme, origin, host, via, id, cdn_loop }
+    }
+
     /// Takes what is about the viewer's connection out of a head, and puts in what the origin should know of it.
     /// `upgrade` is the protocol to switch to.
     pub(super) fn prepare(&self, mut parts: Parts, upgrade: Option<HeaderValue>) -> Result<Head, Error> {
@@ -59,7 +84,7 @@ impl Rules {
         strip_hop_by_hop(headers);
         headers.remove(HOST);
         self.sign(headers, parts.version);
-        append(headers, CDN_LOOP, &format!("{};id={}", self.edge, self.id));
+        headers.append(CDN_LOOP, self.cdn_loop.clone());
         // The scheme in the URI is the one in the cache key.
         let https = match parts.uri.scheme() {
             Some(scheme) => Some(*scheme == Scheme::HTTPS),
@@ -93,12 +118,12 @@ impl Rules {
 
     /// RFC 9110 §7.6.3: the protocol is the one the message came by.
     pub(super) fn sign(&self, headers: &mut HeaderMap, received: Version) {
-        let version = match received {
-            Version::HTTP_10 => "1.0",
-            Version::HTTP_2 => "2.0",
-            _ => "1.1",
+        let line = match received {
+            Version::HTTP_10 => &self.via.http_1_0,
+            Version::HTTP_2 => &self.via.http_2,
+            _ => &self.via.http_1_1,
         };
-        append(headers, VIA, &format!("{version} {}", self.edge));
+        headers.append(VIA, line.clone());
     }
 }
 
@@ -161,33 +186,41 @@ fn forwarded(
     viewer: Option<SocketAddr>,
     https: Option<bool>,
 ) {
-    let mut pairs = Vec::with_capacity(3);
+    let mut pairs = String::with_capacity(64);
     if let Some(viewer) = viewer {
         let address = viewer.ip().to_canonical();
-        append(headers, X_FORWARDED_FOR, &address.to_string());
+        let text = address.to_string();
         // RFC 7239 §6: an IPv6 address stands in brackets and quotes.
-        pairs.push(match address {
-            IpAddr::V4(address) => format!("for={address}"),
-            IpAddr::V6(address) => format!("for=\"[{address}]\""),
-        });
+        match address {
+            IpAddr::V4(_) => add_pair(&mut pairs, ["for=", &text, ""]),
+            IpAddr::V6(_) => add_pair(&mut pairs, ["for=\"[", &text, "]\""]),
+        }
+        append(headers, X_FORWARDED_FOR, text);
     }
-    if let Some(host) = asked.and_then(|asked| asked.to_str().ok()) {
-        append(headers, X_FORWARDED_HOST, host);
-        pairs.push(format!("host=\"{host}\""));
+    if let Some((value, host)) = asked.and_then(|asked| Some((asked, asked.to_str().ok()?))) {
+        add_pair(&mut pairs, ["host=\"", host, "\""]);
+        headers.append(X_FORWARDED_HOST, value.clone());
     }
     if let Some(https) = https {
         let scheme = if https { "https" } else { "http" };
-        append(headers, X_FORWARDED_PROTO, scheme);
-        pairs.push(format!("proto={scheme}"));
+        add_pair(&mut pairs, ["proto=", scheme, ""]);
+        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
     if !pairs.is_empty() {
-        append(headers, FORWARDED, &pairs.join(";"));
+        append(headers, FORWARDED, pairs);
     }
 }
 
-/// What is made of an address, a host or a name that was checked can always be a value.
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn add_pair(pairs: &mut String, pair: [&str; 3]) {
+    if !pairs.is_empty() {
+        pairs.push(';');
+    }
+    pairs.extend(pair);
+}
+
+/// What is made of an address or a host can always be a value.
+fn append(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         headers.append(name, value);
     }
 }
@@ -200,13 +233,9 @@ mod tests {
     use super::*;
 
     fn rules(host: Option<&'static str>) -> Rules {
-        Rules {
-            scheme: Scheme::HTTPS,
-            origin: Authority::from_static("origin:3000"),
-            host: host.map(Authority::from_static),
-            edge: "fra-1".to_owned(),
-            id: "0123456789abcdef".to_owned(),
-        }
+        let origin = Authority::from_static("origin:3000");
+        let host = host.map(Authority::from_static);
+        Rules::new(Scheme::HTTPS, origin, host, "fra-1", "0123456789abcdef".to_owned())
     }
 
     fn head(host: Option<&'static str>, request: Builder) -> Result<Head, Error> {
@@ -296,9 +325,13 @@ mod tests {
 
     #[test]
     fn via_tells_the_protocol_the_message_came_by() {
-        let request = Request::get("http://a/").version(Version::HTTP_2).header(VIA, "1.1 other");
-        let via: Vec<_> = sent(request).headers.get_all(VIA).iter().cloned().collect();
-        assert_eq!(via, ["1.1 other", "2.0 fra-1"]);
+        for (version, line) in
+            [(Version::HTTP_10, "1.0 fra-1"), (Version::HTTP_11, "1.1 fra-1"), (Version::HTTP_2, "2.0 fra-1")]
+        {
+            let request = Request::get("http://a/").version(version).header(VIA, "1.1 other");
+            let via: Vec<_> = sent(request).headers.get_all(VIA).iter().cloned().collect();
+            assert_eq!(via, ["1.1 other", line]);
+        }
     }
 
     #[test]
