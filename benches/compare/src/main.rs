@@ -1,7 +1,8 @@
 //! What a hit costs in process, beside other crates that cache: `cargo run --release` in this folder.
 //!
 //! All stand in front of the same service, are asked the same by the same loop, and have their answers read to the end. They
-//! take turns, so that whatever else the machine does falls on all alike; medians count. None is measured before it has
+//! take turns, so that whatever else the machine does falls on all alike; medians count. A turn begins with exchanges that are
+//! not measured, so that none pays for what the one before it left in the processor's caches. None is measured before it has
 //! been seen to answer without asking its service. `--quick` takes fewer turns, `--json FILE` also writes the figures.
 
 mod peer;

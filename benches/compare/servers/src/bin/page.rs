@@ -96,7 +96,8 @@ fn page(results: &Results, crates: &Crates) -> String {
          [`nginx.conf`](../benches/compare/servers/nginx.conf) and \
          [`records.config`](../benches/compare/servers/records.config).\n\n\
          ## Crates\n\n\
-         In process, in front of the same service, one thread, {} turns of 32 exchanges each, medians. *Added* is what \
+         In process, in front of the same service, one thread, {} turns of 32 exchanges each, medians. Eight more before \
+         each turn are not measured: they bring back into the processor's caches what the one before has driven out. *Added* is what \
          comes on top of the service itself; a ratio is to tower-edge.\n\n{}\
          ## Goals\n\n{}",
         results.table(),
