@@ -67,8 +67,12 @@ impl Filled {
             ..Tariff::default()
         };
         let capacity = 64 * 1024 * 1024 + objects * 4096;
-        let edge =
-            Edge::builder().capacity(capacity).tariff(tariff).build().expect("a working configuration");
+        let edge = Edge::builder()
+            .outcomes(true)
+            .capacity(capacity)
+            .tariff(tariff)
+            .build()
+            .expect("a working configuration");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_time()

@@ -41,7 +41,7 @@ impl Default for EdgeBuilder {
             capacity: 512 * 1024 * 1024,
             max_fills: 1024,
             https: false,
-            outcomes: true,
+            outcomes: false,
             policy: CachePolicy::default(),
             behaviors: Vec::new(),
             tariff: Tariff::default(),
@@ -85,8 +85,9 @@ impl EdgeBuilder {
         self
     }
 
-    /// Whether answers have their [`Outcome`](crate::Outcome) among their extensions, for whoever stands in front of the edge.
-    /// They do by default. A server that does not look at it spares each hit three of five allocations.
+    /// Whether answers have their [`Outcome`](crate::Outcome) among their extensions, for whoever stands in front of the edge: a
+    /// log, a meter. They don't by default, since it takes a hit from two allocations to five, or three where the request
+    /// brought extensions. `Cache-Status` says the same in any case.
     pub fn outcomes(mut self, outcomes: bool) -> Self {
         self.outcomes = outcomes;
         self

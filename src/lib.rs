@@ -2,7 +2,7 @@
 //!
 //! An [`Edge`] is one shared cache and all it remembers. Its [layer](Edge::layer) puts it in front of a service: an axum
 //! `Router`, a hyper client, a function. What the service answers is stored and reused by the rules of RFC 9111, within the
-//! bounds of a [`CachePolicy`]; every answer carries an [`Outcome`] that says what happened.
+//! bounds of a [`CachePolicy`]; every answer says in `Cache-Status` what happened, and in an [`Outcome`] if you wish.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -19,7 +19,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let edge = Edge::builder().name("fra-1").build()?;
+//! let edge = Edge::builder().name("fra-1").outcomes(true).build()?;
 //! let site = edge.layer().layer(service_fn(origin));
 //! for (number, status) in ["fra-1; fwd=uri-miss; stored", "fra-1; hit; ttl=60"].iter().enumerate() {
 //!     let request = Request::get("http://example.com/").body(Empty::<Bytes>::new())?;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::StatusCode;
 
-/// What the edge did with one request. It stands in the response's extensions, unless
-/// [`EdgeBuilder::outcomes`](crate::EdgeBuilder::outcomes) says no, and as text in its `Cache-Status` header (RFC 9211).
+/// What the edge did with one request. It stands as text in the response's `Cache-Status` header (RFC 9211), and in its
+/// extensions if [`EdgeBuilder::outcomes`](crate::EdgeBuilder::outcomes) says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {

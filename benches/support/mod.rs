@@ -86,7 +86,11 @@ impl<B> Service<Request<B>> for Site {
 /// A site behind an edge that already holds so many of its objects.
 pub(crate) fn cached(site: Site, objects: u64) -> Cache<Site> {
     let room = 256 * MIB + objects as usize * (site.body.len() + 4 * KIB);
-    let edge = Edge::builder().capacity(room as u64).build().expect("the default configuration works");
+    let edge = Edge::builder()
+        .outcomes(true)
+        .capacity(room as u64)
+        .build()
+        .expect("the default configuration works");
     let mut site = edge.layer().layer(site);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         *request.headers_mut() = super::fields(lines.by_ref().take_while(|line| !line.is_empty()));
         requests.push(request);
     }
-    let edge = Edge::builder().capacity(16 << 20).build().expect("a valid configuration");
+    let edge = Edge::builder().outcomes(true).capacity(16 << 20).build().expect("a valid configuration");
     let origin = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
         let response = Response::builder().header("cache-control", "public, max-age=60");
         Ok::<_, Infallible>(response.body(Full::new(Bytes::from(seen(&request)))).expect("a valid response"))

@@ -64,7 +64,7 @@ impl Site {
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(origin(listener));
         let clock = ManualClock::new(start());
-        let edge = Edge::builder().name("test").clock(clock.clone()).build().unwrap();
+        let edge = Edge::builder().outcomes(true).name("test").clock(clock.clone()).build().unwrap();
         let cache = edge.layer().layer(Client::builder(TokioExecutor::new()).build_http());
         Self { cache, clock, address }
     }

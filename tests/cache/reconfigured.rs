@@ -26,7 +26,7 @@ fn only(names: &[&str]) -> Option<Select> {
 #[tokio::test]
 async fn what_is_stored_stays_and_is_cleared_from_either_side() {
     let origin = Origin::numbered(MINUTE);
-    let before = Edge::builder().build().unwrap();
+    let before = Edge::builder().outcomes(true).build().unwrap();
     let old = before.layer().layer(origin.clone());
     assert_eq!(ask(&old, "/a").await.text(), "answer 0");
 
@@ -47,7 +47,7 @@ async fn what_is_stored_stays_and_is_cleared_from_either_side() {
 
 #[tokio::test]
 async fn new_rules_are_for_those_who_ask_through_them() {
-    let before = Edge::builder().build().unwrap();
+    let before = Edge::builder().outcomes(true).build().unwrap();
     let forever = Ttl { default: Some(Duration::from_secs(60)), ..Ttl::default() };
     let stored = CachePolicy { ttl: forever, ..CachePolicy::default() };
     let after = before.reconfigured(CachePolicy::default(), [Behavior::new("/a/*", stored)]).unwrap();
@@ -84,7 +84,7 @@ async fn objects_keyed_by_another_rule_are_not_found() {
         (query(Select::All), query(Select::None), true),
     ] {
         let told = format!("{from:?} {to:?}");
-        let before = Edge::builder().policy(keyed_by(from)).build().unwrap();
+        let before = Edge::builder().outcomes(true).policy(keyed_by(from)).build().unwrap();
         let after = before.reconfigured(keyed_by(to), []).unwrap();
         let origin = Origin::new(|seen| async move {
             Ok(response(200, MINUTE, format!("{:?}", seen.headers.get("x-device"))))

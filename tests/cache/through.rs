@@ -115,7 +115,13 @@ impl World {
 
     fn before(files: Files, policy: CachePolicy) -> Self {
         let clock = ManualClock::new(start());
-        let edge = Edge::builder().capacity(64 << 20).clock(clock.clone()).policy(policy).build().unwrap();
+        let edge = Edge::builder()
+            .outcomes(true)
+            .capacity(64 << 20)
+            .clock(clock.clone())
+            .policy(policy)
+            .build()
+            .unwrap();
         let cache = edge.layer().layer(files.clone());
         Self { edge, clock, files, cache }
     }

@@ -31,7 +31,7 @@ fn slow() -> Origin {
 
 #[tokio::test(start_paused = true)]
 async fn an_origin_with_room_for_one_answers_many_and_hits_do_not_queue() {
-    let edge = Edge::builder().build().unwrap();
+    let edge = Edge::builder().outcomes(true).build().unwrap();
     let cache = edge.layer().layer(ConcurrencyLimit::new(slow(), 1));
     whole(cache.clone(), get("/hot")).await.unwrap();
     let begin = Instant::now();
@@ -111,9 +111,9 @@ async fn what_only_the_origin_needs_is_asked_for_when_the_origin_is() {
 }
 
 #[tokio::test]
-async fn outcomes_are_left_out_if_nobody_wants_them() {
-    for wanted in [true, false] {
-        let edge = Edge::builder().outcomes(wanted).build().unwrap();
+async fn outcomes_are_put_in_if_somebody_wants_them() {
+    for (builder, wanted) in [(Edge::builder(), false), (Edge::builder().outcomes(true), true)] {
+        let edge = builder.build().unwrap();
         let cache = edge.layer().layer(Origin::numbered(MINUTE));
         for (method, path, fields) in [
             ("GET", "/", &[][..]),
@@ -178,7 +178,7 @@ async fn viewers_that_leave_give_back_what_they_held_of_the_origin() {
 #[tokio::test(start_paused = true)]
 async fn the_origin_is_called_only_when_it_said_that_it_is_ready() {
     let clock = ManualClock::new(start());
-    let edge = Edge::builder().max_fills(1).clock(clock.clone()).build().unwrap();
+    let edge = Edge::builder().outcomes(true).max_fills(1).clock(clock.clone()).build().unwrap();
     let origin = Origin::new(|seen| async move {
         sleep(Duration::from_secs(1)).await;
         let private = [("cache-control", "private")];

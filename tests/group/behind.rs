@@ -17,7 +17,8 @@ async fn what_the_secondary_answers_is_stored_and_says_so() {
     let group = Group::new(members, policy).unwrap();
 
     let ttl = Ttl { default: Some(std::time::Duration::from_secs(60)), ..Ttl::default() };
-    let edge = Edge::builder().policy(CachePolicy { ttl, ..CachePolicy::default() }).build().unwrap();
+    let edge =
+        Edge::builder().outcomes(true).policy(CachePolicy { ttl, ..CachePolicy::default() }).build().unwrap();
     let site = edge.layer().layer(group);
     for is_hit in [false, true] {
         let request = Request::get("http://site/").body(Full::<Bytes>::default()).unwrap();

@@ -315,7 +315,8 @@ async fn what_was_taken_over_is_stored_whole() {
     let eu = Keeper::stopping(&[(50, End::Hang)]);
     let us = Keeper::stopping(&[(70, End::Clean)]);
     let ttl = Ttl { default: Some(Duration::from_secs(60)), ..Ttl::default() };
-    let edge = Edge::builder().policy(CachePolicy { ttl, ..CachePolicy::default() }).build().unwrap();
+    let edge =
+        Edge::builder().outcomes(true).policy(CachePolicy { ttl, ..CachePolicy::default() }).build().unwrap();
     let site = edge.layer().layer(group(&[&eu, &us]));
     for is_hit in [false, true] {
         let response = site.clone().oneshot(get(&[])).await.unwrap();

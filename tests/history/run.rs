@@ -147,6 +147,7 @@ fn configuration(seed: u64) -> (CachePolicy, EdgeBuilder) {
     };
     let tariff = Tariff { paths_in_progress: u64::MAX, wildcards_in_progress: u64::MAX, ..Tariff::default() };
     let builder = Edge::builder()
+        .outcomes(true)
         .capacity(random.pick(&[64 << 10, 128 << 10, 1 << 20]))
         .max_fills(random.pick(&[8, 1024, 1024]))
         .tariff(tariff);

@@ -121,7 +121,12 @@ impl Site {
         let mut members = Vec::new();
         for number in 1..=edges {
             let proxy = Proxy::to(server.port()).await;
-            let edge = Edge::builder().name(format!("edge-{number}")).capacity(8 << 20).build().unwrap();
+            let edge = Edge::builder()
+                .outcomes(true)
+                .name(format!("edge-{number}"))
+                .capacity(8 << 20)
+                .build()
+                .unwrap();
             let bus = Arc::new(Redis::new(&proxy.url(), redis.clone()).unwrap());
             let mut following = FollowerSettings::default();
             following.heartbeat = HEARTBEAT;

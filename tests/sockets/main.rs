@@ -29,7 +29,7 @@ const WRITERS: u64 = 2;
 fn edge() -> EdgeBuilder {
     let unlimited =
         Tariff { paths_in_progress: u64::MAX, wildcards_in_progress: u64::MAX, ..Tariff::default() };
-    Edge::builder().capacity(4 << 20).tariff(unlimited)
+    Edge::builder().outcomes(true).capacity(4 << 20).tariff(unlimited)
 }
 
 /// Serves the edge on a socket.

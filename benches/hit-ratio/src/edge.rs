@@ -51,7 +51,7 @@ impl<B> Service<Request<B>> for Site {
 
 impl ThroughEdge {
     pub(crate) fn new(capacity: u64) -> Self {
-        let edge = Edge::builder().capacity(capacity.max(LEAST)).build().expect("a configuration that works");
+        let edge = Edge::builder().outcomes(true).capacity(capacity.max(LEAST)).build().expect("a configuration that works");
         let largest = (capacity / crate::LARGEST) as usize + 1;
         let site = edge.layer().layer(Site { bytes: Bytes::from(vec![b'x'; largest]) });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

@@ -41,7 +41,6 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let edge = Edge::builder()
         .name(args.name.as_str())
         .capacity(args.capacity)
-        .outcomes(false)
         .behaviors(media.behaviors("*", &policy))
         .policy(policy)
         .tariff(tariff)

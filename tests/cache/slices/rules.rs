@@ -13,7 +13,7 @@ const LENGTH: usize = 100_000;
 
 /// The same origin behind rules with slices and behind rules without.
 fn both(origin: &Origin) -> (Cache<Origin>, Cache<Origin>) {
-    let sliced = Edge::builder().policy(policy()).build().unwrap();
+    let sliced = Edge::builder().outcomes(true).policy(policy()).build().unwrap();
     let whole = sliced.reconfigured(CachePolicy { slices: None, ..policy() }, []).unwrap();
     (sliced.layer().layer(origin.clone()), whole.layer().layer(origin.clone()))
 }

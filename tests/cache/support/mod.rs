@@ -229,7 +229,7 @@ impl World {
 
     pub(crate) fn with(origin: Origin, configure: impl FnOnce(EdgeBuilder) -> EdgeBuilder) -> Self {
         let clock = ManualClock::new(start());
-        let builder = Edge::builder().name("test").capacity(64 << 20).clock(clock.clone());
+        let builder = Edge::builder().outcomes(true).name("test").capacity(64 << 20).clock(clock.clone());
         let edge = configure(builder).build().unwrap();
         let cache = edge.layer().layer(origin.clone());
         Self { edge, clock, origin, cache }

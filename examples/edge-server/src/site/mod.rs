@@ -56,7 +56,6 @@ impl Site {
             .name(config.name.as_str())
             .capacity(config.capacity)
             .max_fills(config.max_fills)
-            .outcomes(false)
             .tariff(config.tariff)
             .policy(policy);
         for behavior in behaviors {
