@@ -104,7 +104,7 @@ step "edge servers in one distribution, and what can go wrong with it" \
     within_limit cargo test --release --locked -p edge-server --test distribution --test server -- --ignored --nocapture
 step "an object store as the origin, before s3s-fs and moto" \
     within_limit cargo test --locked -p s3-example --test wire -- --include-ignored
-step "instructions of a hit" within_limit cargo bench --locked --bench instructions
+step "instructions of a hit and a miss" within_limit cargo bench --locked --bench instructions
 step "hit ratio beside LRU" within_limit cargo test --release --locked --manifest-path benches/hit-ratio/Cargo.toml
 step "conformance" conformance
 step "the control port against its description" within_limit tests/control/schemathesis.sh
